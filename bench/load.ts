@@ -210,7 +210,7 @@ class LoadPublisher {
     this.#options = options
     this.#subscriber = subscriber
     const head = `{"t":${'0'.repeat(timeDigits)},"celsius":21.5,"pad":"`
-    const payload = head + 'x'.repeat(Math.max(0, options.payloadBytes - head.length - 2)) + '"}'
+    const payload = `${head}${'x'.repeat(Math.max(0, options.payloadBytes - head.length - 2))}"}`
     this.#template = mqtt.generate({
       cmd: 'publish',
       topic: options.topic(index),

@@ -119,6 +119,21 @@ export const errorTable = {
     retryable: false,
     doc: 'The request cannot be understood; the message says which part.',
   },
+  FESCUE_METHOD_NOT_ALLOWED: {
+    status: 405,
+    retryable: false,
+    doc: 'The path exists but not with this method; the Allow header names those it takes.',
+  },
+  FESCUE_MEDIA_TYPE: {
+    status: 415,
+    retryable: false,
+    doc: 'The API takes JSON only: send Content-Type: application/json.',
+  },
+  FESCUE_BUSY: {
+    status: 429,
+    retryable: true,
+    doc: 'Too many streams or requests at once; close some or try again.',
+  },
   FESCUE_REQUEST_TOO_LARGE: { status: 413, retryable: false, doc: 'The request body exceeds its limit.' },
   FESCUE_MANIFEST_INVALID: {
     status: 400,
@@ -150,6 +165,11 @@ export const errorTable = {
     status: 403,
     retryable: false,
     doc: 'A function did what its manifest does not grant; the message says which line to add.',
+  },
+  FESCUE_STATE_FULL: {
+    status: 507,
+    retryable: false,
+    doc: 'A function keeps more state than it may: delete keys that are no longer needed.',
   },
   FESCUE_LOOP: {
     status: 508,

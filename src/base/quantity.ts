@@ -6,12 +6,13 @@
  */
 
 /** For `pattern` in a schema: a byte size written as text. */
-export const byteSizePattern = '^\\d+(\\.\\d+)? ?([KMGT]i?)?B?$'
+export const byteSizePattern = '^\\d+(\\.\\d+)? ?(k|[KMGT]i?)?B?$'
 /** For `pattern` in a schema: a duration written as text. */
 export const durationPattern = '^(\\d+(\\.\\d+)? ?(ms|s|m|h|d) ?)+$|^\\d+$'
 
 const byteUnits: Readonly<Record<string, number>> = {
   '': 1,
+  k: 1e3,
   K: 1e3,
   M: 1e6,
   G: 1e9,
@@ -30,10 +31,10 @@ const durationUnits: Readonly<Record<string, number>> = {
   d: 86_400_000,
 }
 
-/** Bytes, or undefined when the text is no size. A bare number is bytes; K, M, G are powers of 1000, Ki … of 1024. */
+/** Bytes, or undefined when the text is no size. A bare number is bytes; k, M, G are powers of 1000, Ki … of 1024. */
 export function parseBytes(value: string | number): number | undefined {
   if (typeof value === 'number') return wholeOf(value)
-  const match = /^(\d+(?:\.\d+)?) ?([KMGT]i?)?B?$/.exec(value)
+  const match = /^(\d+(?:\.\d+)?) ?(k|[KMGT]i?)?B?$/.exec(value)
   if (match === null) return undefined
   return wholeOf(Number(match[1]) * (byteUnits[match[2] ?? ''] ?? Number.NaN))
 }

@@ -12,3 +12,9 @@ export interface Service extends AsyncDisposable {
   run(signal: AbortSignal): Promise<void>
   drain(graceMs: number): Promise<void>
 }
+
+/** Resolves when the signal aborts: what `run` of a part awaits that has nothing of its own to wait for. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

@@ -64,3 +64,22 @@ export function filterCovers(outer: string, inner: string): boolean {
   }
   return wide.length === narrow.length
 }
+
+/** Whether some topic is matched by both filters (valid). */
+export function filtersOverlap(a: string, b: string): boolean {
+  // [MQTT-4.7.2-1]: a wildcard in first place does not match a topic that starts with "$".
+  if (a.startsWith('$') !== b.startsWith('$')) {
+    const open = a.startsWith('$') ? b : a
+    if (open.startsWith('+') || open.startsWith('#')) return false
+  }
+  const left = a.split('/')
+  const right = b.split('/')
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const one = left[i]
+    const other = right[i]
+    if (one === '#' || other === '#') return true
+    if (one === undefined || other === undefined) return false
+    if (one !== '+' && other !== '+' && one !== other) return false
+  }
+  return true
+}

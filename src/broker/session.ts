@@ -38,9 +38,18 @@ export interface InboundIds {
   stageQos1(tx: Transaction, packetId: number, hash: bigint): void
 }
 
+/** MQTT 5 subscription options as aedes passes them: kept and given back, without effect. */
+export interface SubscriptionOptions {
+  readonly rh?: number
+  readonly rap?: boolean
+  readonly nl?: boolean
+  readonly subscriptionIdentifier?: number
+}
+
 export interface SubscriptionEntry {
   readonly filter: string
   readonly qos: Qos
+  readonly options?: SubscriptionOptions
 }
 
 /**
@@ -93,6 +102,37 @@ export interface Sessions extends AsyncDisposable {
   discard(clientId: string): Promise<void>
   readonly size: number
   list(): Iterable<Session>
+}
+
+export interface WillMessage {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: Qos
+  readonly retain: boolean
+}
+
+/** Whose will it is: the client and the user that it authenticated as. */
+export interface WillOwner {
+  readonly clientId: string
+  readonly username?: string
+}
+
+/** A stored will, as its connection keeps it: a client that takes over from itself has two for a moment. */
+export interface WillHandle {
+  readonly key: string
+  readonly owner: WillOwner
+}
+
+/** The wills as the broker uses them; the connection decides which of these its end calls for. */
+export interface WillStore extends AsyncDisposable {
+  /** Stores a will; resolves once it is durable, then CONNACK goes out. */
+  store(owner: WillOwner, message: WillMessage): Promise<WillHandle>
+  /** The connection ended without DISCONNECT [MQTT-3.1.2-8]: message and deletion in one batch. Never rejects. */
+  publish(will: WillHandle): Promise<void>
+  /** DISCONNECT came [MQTT-3.14.4-3]. */
+  forget(will: WillHandle): Promise<void>
+  /** The client is connected again: what it left in an earlier life is void. */
+  returned(clientId: string): Promise<void>
 }
 
 /** A QoS 2 flow that is not released, or a publish that is not acknowledged: per client (D6). */

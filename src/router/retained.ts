@@ -16,7 +16,9 @@ export const retainedMax = 100_000
 
 export class Retained {
   readonly #store: Store
-  readonly #topics = new Set<string>()
+  /** Each topic with the number of its last change, so that a reader notices one made while it read. */
+  readonly #topics = new Map<string, number>()
+  #changes = 0
   #refused = 0
 
   private constructor(store: Store) {
@@ -25,7 +27,7 @@ export class Retained {
 
   static async open(store: Store): Promise<Retained> {
     const retained = new Retained(store)
-    for await (const { key } of store.list(space)) retained.#topics.add(key)
+    for await (const { key } of store.list(space)) retained.#topics.set(key, 0)
     return retained
   }
 
@@ -40,8 +42,13 @@ export class Retained {
 
   /** Writes or (with an empty payload, [MQTT-3.3.1-10]) removes the value of the message's topic. */
   stage(tx: Transaction, message: Message): void {
-    const { topic } = message
-    if (message.payload.length === 0) {
+    this.stageRecord(tx, toRecord(message))
+  }
+
+  /** The same for a record that keeps fields of its own. */
+  stageRecord(tx: Transaction, record: RecordInput): void {
+    const { topic } = record
+    if (record.payload.length === 0) {
       if (this.#topics.delete(topic)) tx.delete(space, topic)
       return
     }
@@ -49,20 +56,32 @@ export class Retained {
       this.#refused += 1
       return
     }
-    this.#topics.add(topic)
-    tx.put(space, topic, encodeRecord(toRecord(message)))
+    this.#topics.set(topic, ++this.#changes)
+    tx.put(space, topic, encodeRecord(record))
   }
 
-  /** Values of the topics that `filter` matches, in no order. Pending writes are seen. */
+  /**
+   * Values of the topics that `filter` matches, in no order. Pending writes are seen, and a value that changes
+   * while it is read is read again: who subscribed before never gets an older value after a newer one.
+   */
   async *match(filter: string): AsyncGenerator<RecordInput> {
     for (const topic of this.#matching(filter)) {
-      const value = await this.#store.get(space, topic)
+      const value = await this.#read(topic)
       if (value !== undefined) yield decodeRecord(value)
+    }
+  }
+
+  async #read(topic: string): Promise<Buffer | undefined> {
+    for (;;) {
+      const change = this.#topics.get(topic)
+      if (change === undefined) return undefined
+      const value = await this.#store.get(space, topic)
+      if (this.#topics.get(topic) === change) return value
     }
   }
 
   #matching(filter: string): Iterable<string> {
     if (!filter.includes('+') && !filter.includes('#')) return this.#topics.has(filter) ? [filter] : []
-    return this.#topics.values().filter(topic => filterMatches(filter, topic))
+    return this.#topics.keys().filter(topic => filterMatches(filter, topic))
   }
 }

@@ -14,6 +14,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '#base/clock.ts'
 import { FescueError } from '#base/errors.ts'
+import { filtersOverlap } from '#base/topics.ts'
 import type { CommitLog } from '#store/commit-log.ts'
 import type { Qos } from '#store/record.ts'
 import type { Store } from '#store/store.ts'
@@ -33,8 +34,13 @@ export interface RouterOptions {
   readonly blockMs: number
 }
 
-/** `wait`: nothing was staged; try again once this log has room. */
-export type Staged = { readonly outcome: 'staged' } | { readonly outcome: 'wait'; readonly log: CommitLog }
+/**
+ * `wait`: nothing was staged; try again once this log has room. `tight`: a log that cannot drop is near its bound,
+ * and what a transaction holds is counted only once it is committed: stage nothing more into this one.
+ */
+export type Staged =
+  | { readonly outcome: 'staged'; readonly tight: boolean }
+  | { readonly outcome: 'wait'; readonly log: CommitLog }
 
 /** Counters of the share of traffic that is not durable (`status`). */
 export interface RouterStats {
@@ -52,7 +58,11 @@ const routeCacheMax = 10_000
 /** Bytes added to a payload's and topic's when room is asked for: the envelope of a record. */
 export const recordEnvelopeBytes = 48
 
-const staged: Staged = { outcome: 'staged' }
+const staged: Staged = { outcome: 'staged', tight: false }
+const stagedTight: Staged = { outcome: 'staged', tight: true }
+/** Room left in a log below which transactions take one message each; more than callers put into one. */
+export const tightBytes: number = 1024 * 1024
+const tightRecords = 1_024
 
 export class Router {
   readonly #options: RouterOptions
@@ -114,6 +124,22 @@ export class Router {
     return this.#route(topic).consumers
   }
 
+  /** Changes with every subscription, for callers that keep what `consumersReaching` gave. */
+  get version(): number {
+    return this.#index.version
+  }
+
+  /** The durable consumers that a message to some topic of these filters could reach. Walks all: not for hot paths. */
+  consumersReaching(filters: readonly string[]): DurableConsumer[] {
+    if (filters.length === 0) return []
+    const found: DurableConsumer[] = []
+    for (const [consumer, wanted] of this.#qos) {
+      const reached = wanted.keys().some(filter => filters.some(other => filtersOverlap(filter, other)))
+      if (reached) found.push(consumer)
+    }
+    return found
+  }
+
   /** Adds the message to the transaction, or says which log must first have room. */
   stage(tx: Transaction, message: Message): Staged {
     const route = this.#route(message.topic)
@@ -125,8 +151,12 @@ export class Router {
       }
     }
     let kept = message.retain
+    let tight = false
     const messageId = this.#messageId()
-    for (const match of route.consumers) if (this.#append(tx, match, message, bytes, messageId)) kept = true
+    for (const match of route.consumers) {
+      if (this.#append(tx, match, message, bytes, messageId)) kept = true
+      if (isTight(match.consumer.log)) tight = true
+    }
     if (message.retain) this.#options.retained.stage(tx, message)
     const durability = message.qos === 0 ? route.durability.qos0 : route.durability.qos12
     if (kept) tx.require(durability)
@@ -135,7 +165,7 @@ export class Router {
       this.#byClass[durability] += 1
       for (const listener of this.#listeners) listener(message)
     })
-    return staged
+    return tight ? stagedTight : staged
   }
 
   /**
@@ -186,7 +216,12 @@ export class Router {
     const record = match.consumer.record(message, match.qos, messageId)
     if (record === undefined) return false
     if (!this.#mayAppend(log, message, bytes)) {
-      tx.lose(log, { from: log.end, to: log.end }, 1, message.qos === 0 ? 'qos0' : 'overflow')
+      tx.require('process').lose(
+        log,
+        { from: log.end, to: log.end },
+        1,
+        message.qos === 0 ? 'qos0' : 'overflow',
+      )
       return false
     }
     tx.append(log, record)
@@ -198,6 +233,8 @@ export class Router {
    * up to twice, because the invoker holds the function back before its next run.
    */
   #mayAppend(log: CommitLog, message: Message, bytes: number): boolean {
+    // Below the floor of free disk QoS 0 is not taken; who publishes with QoS 1 or 2 waits before.
+    if (message.qos === 0 && !this.#options.store.accepting) return false
     const fromInside = message.origin.kind === 'function' || message.origin.kind === 'schedule'
     const room = log.room(bytes, fromInside || canWait(message))
     if (room === 'wait') return log.bytes + bytes <= 2 * log.limits.maxBytes
@@ -230,4 +267,12 @@ export class Router {
     this.#routes.set(topic, route)
     return route
   }
+}
+
+function isTight({ limits, bytes, records }: CommitLog): boolean {
+  if (limits.overflow !== 'block' && limits.overflow !== 'drop-newest') return false
+  return (
+    bytes + tightBytes > limits.maxBytes ||
+    (limits.maxRecords !== undefined && records + tightRecords > limits.maxRecords)
+  )
 }

@@ -20,10 +20,12 @@ export interface FunctionSpec {
   readonly revision: string
   /** One CommonJS text; `require` inside answers only `fescue`. */
   readonly code: string
-  /** `index.handler`: the export is what follows the last dot. */
+  /** `index.handler`: the export is what follows the first dot; `index.a.b` is an export within an export. */
   readonly handler: string
   readonly timeoutMs: number
   readonly memoryMiB: number
+  /** Time without a batch after which its isolate is dropped; the engine's own by default. */
+  readonly idleMs?: number
   /** Messages that may be in the handler at once. */
   readonly concurrency: number
   readonly environment: Readonly<Record<string, string>>
@@ -97,7 +99,9 @@ export interface LogLine {
  *  - failed: item `index` threw or returned what JSON cannot hold.
  *  - timeout: item `index` passed its deadline.
  *  - returned: nothing is charged (a neighbour killed the executor, or it was recycled): run again.
- *  - killed: the function brought its executor down; `index` is the item that ran alone in a probe, if known.
+ *  - killed: the function brought its executor down. `index` is given when that record has done so before: it
+ *    is to blame and becomes a dead letter. Without `index` the batch runs again (alone, one message at a
+ *    time), unless `stats` says `disabled`, with the reason.
  *  - broken: the code does not load (syntax, missing handler, throws at load).
  */
 export type BatchEnd =
@@ -113,13 +117,18 @@ export interface BatchSink {
   result(index: number, success: Success): void
   ended(end: BatchEnd): void
   log(line: LogLine): void
-  /** Reads state as committed or staged so far by this function; undefined when absent. JSON text. */
+  /**
+   * Reads state as committed or staged so far by this function; undefined when absent. JSON text. With
+   * concurrency the engine checks versions: a result never rests on a value that another result changed since.
+   */
   readState(key: string): Promise<string | undefined>
 }
 
 export interface FunctionStats {
   readonly name: string
   readonly state: 'unloaded' | 'loading' | 'ready' | 'running' | 'probing' | 'disabled'
+  /** Why it is disabled. */
+  readonly reason: string | undefined
   readonly executorPid: number | undefined
   readonly heapBytes: number
   readonly coldStartMs: number | undefined
@@ -128,7 +137,10 @@ export interface FunctionStats {
 export interface Sandbox extends AsyncDisposable {
   /** Makes the spec the current one of its name; a running batch ends under the old one. */
   load(spec: FunctionSpec): void
-  /** Drops the isolate; batches in flight come back as `returned`. */
+  /**
+   * Drops the isolate; batches in flight come back as `returned`. Also the way to make a function read its
+   * state anew: an isolate remembers what results, streamed but perhaps not committed, have set.
+   */
   unload(name: string): void
   /**
    * Runs items in order (or by key, with concurrency). One batch of a function at a time: calling again

@@ -59,6 +59,16 @@ export class Checkpoint {
     return this.#done.some(([from, to]) => offset >= from && offset < to)
   }
 
+  /** The first offset at or above `from` that is not done. */
+  nextOpen(from: Offset): Offset {
+    let offset = Math.max(from, this.#low)
+    for (const [start, end] of this.#done) {
+      if (offset < start) break
+      if (offset < end) offset = end
+    }
+    return offset
+  }
+
   /** Marks [from, to) done; ranges below `low` are ignored. */
   complete(from: Offset, to: Offset = from + 1): void {
     if (this.#retries.size > 0)

@@ -1,11 +1,26 @@
 /**
- * Opens the store of a data folder.
+ * Opens the store of a data folder: the order in which its parts come up.
  *
- * The parts are in the files beside this one; this is only the order in which they start.
+ *   place (format, machine, boot) ─► database (locked? damaged?) ─► logs, timers ─► epoch ─► tails ─► writer
+ *
+ *   folder/store.json       format version and id, read before the database is touched
+ *   folder/level/           LevelDB
+ *   folder/journal/         the journal's segments
+ *   folder/level.damaged-…  a database that could not be opened or repaired: kept, never deleted
  */
+import { existsSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
-import { FescueError } from '#base/errors.ts'
 import type { Logger } from '#base/logger.ts'
+import { assemble } from './assembly.ts'
+import type { Backend } from './backend.ts'
+import { EndNote } from './end-note.ts'
+import { Journal, journalSegmentBytes } from './journal.ts'
+import { MemoryBackend } from './memory-backend.ts'
+import { openLevel } from './open-level.ts'
+import type { OpenedDatabase } from './opened-database.ts'
+import { findPlace, linuxMachineFiles, type MachineFiles } from './place.ts'
 import type { Store } from './store.ts'
 
 export interface StoreOptions {
@@ -17,9 +32,57 @@ export interface StoreOptions {
   readonly freeDiskMinBytes?: number
   /** Bytes of recent records that all logs together keep in memory (8 MiB). */
   readonly tailCacheMaxBytes?: number
+  /** LevelDB's write buffer (4 MiB); it has up to two. */
+  readonly writeBufferBytes?: number
+  /** Whether a journal takes the syncs (true; see `sink.ts`); false lets LevelDB sync itself in a new folder. */
+  readonly journal?: boolean
+  /** Size of a file of the journal (4 MiB). */
+  readonly journalSegmentBytes?: number
+  /** Where machine and boot are identified; a test names its own. */
+  readonly machineFiles?: MachineFiles
+  /** Puts a layer between the store and its database: for fault tests. */
+  readonly wrapBackend?: (backend: Backend) => Backend
 }
 
 /** Opens or creates. Errors: FESCUE_STORE_LOCKED, FESCUE_STORE_FORMAT, FESCUE_STORE_FAILED. */
-export function openStore(_options: StoreOptions): Promise<Store> {
-  return Promise.reject(new FescueError('FESCUE_INTERNAL', 'not built yet'))
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { wrapBackend = backend => backend } = options
+  const opened = await openBackend(options)
+  const backend = wrapBackend(opened.backend)
+  try {
+    return await assemble({ ...opened, backend }, options)
+  } catch (error) {
+    await opened.journal?.close()
+    await backend.close().catch(() => {})
+    throw error
+  }
+}
+
+async function openBackend(options: StoreOptions): Promise<OpenedDatabase> {
+  const { folder, machineFiles = linuxMachineFiles, writeBufferBytes = 4 * 1024 * 1024 } = options
+  if (folder === undefined) {
+    const place = { boot: '', machine: '', file: '' }
+    return {
+      backend: new MemoryBackend(),
+      place,
+      isNew: true,
+      salvaged: false,
+      journal: undefined,
+      endNote: undefined,
+    }
+  }
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const { place, isNew } = await findPlace(folder, machineFiles)
+  const { clock, logger } = options
+  const level = { folder: join(folder, 'level'), writeBufferBytes, clock, logger }
+  const found = { ...(await openLevel(level)), place, isNew, endNote: new EndNote(folder) }
+  const journalFolder = join(folder, 'journal')
+  // A journal that is there may hold what LevelDB lacks, whatever is wanted from now on.
+  if (options.journal === false && !existsSync(journalFolder)) return { ...found, journal: undefined }
+  const journal = await Journal.open({
+    folder: journalFolder,
+    keepBytes: 3 * writeBufferBytes,
+    segmentBytes: options.journalSegmentBytes ?? journalSegmentBytes,
+  })
+  return { ...found, journal }
 }

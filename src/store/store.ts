@@ -27,11 +27,13 @@ export type StoreHealth =
       readonly since: number
     }
 
+export type EpochReason = 'created' | 'restart' | 'power-loss' | 'moved' | 'restored' | 'rollback' | 'salvage'
+
 /** One life of the database; the newest is last. */
 export interface EpochEntry {
   readonly epoch: Epoch
   readonly startedAt: number
-  readonly reason: 'created' | 'power-loss' | 'moved' | 'restored' | 'rollback' | 'salvage'
+  readonly reason: EpochReason
   readonly predecessor?: Epoch
   /** Last known `end` of each log of the predecessor, by `log.incarnation`. */
   readonly lastKnown?: Readonly<Record<string, Offset>>
@@ -83,6 +85,15 @@ export interface Store extends AsyncDisposable {
   write(tx: Transaction): Promise<void>
   /** Resolves once everything committed so far is safe against power loss. */
   sync(): Promise<void>
+
+  /**
+   * Begins a new epoch: records appended from now on carry it, offsets go on. Resolves once it is safe against
+   * power loss. Every start of a daemon begins one before it takes messages (`restart`): a folder that was
+   * copied or rolled back cannot know it, and would else give an (epoch, incarnation, offset) to a second
+   * record (D9). The uplink begins one when a receiver's number is above ours (`rollback`): records of the logs
+   * in `unsent` from the offset given on (those that no receiver got from this copy) then count to it.
+   */
+  startEpoch(reason: EpochReason, unsent?: ReadonlyMap<CommitLog, Offset>): Promise<Epoch>
 
   /** The stored state of a consumer; a new consumer starts at `log.head`. */
   checkpoint(log: CommitLog, consumer: string): Promise<CheckpointState>

@@ -34,6 +34,7 @@ export type LossReason =
   | 'qos0'
   | 'session'
   | 'rollback'
+  | 'rejected'
 
 export type Operation =
   | { readonly type: 'append'; readonly log: CommitLog; readonly record: RecordInput; offset: Offset }

@@ -5,6 +5,7 @@
  *   load ──► kill one of three ──► start it again ──► … ──► finish ──► drain ──► evidence ──► judge
  */
 
+import { type Proxy as LinkProxy, startProxy } from '../fakes/proxy.ts'
 import { Publisher } from './publisher.ts'
 import type { Random } from './random.ts'
 import { Subscriber } from './subscriber.ts'
@@ -16,9 +17,14 @@ export interface KillRunOptions extends WorldOptions {
   readonly kills: number
   /** Messages per second of all publishers together. */
   readonly ratePerSecond: number
+  /** Kills only this one. */
+  readonly only?: Target
+  /** How long everything may take to drain (60 s). */
+  readonly drainWaitMs?: number
+  /** Times that the link to the cloud is cut, spread over the run: at a byte of a request, of an answer, or at once. */
+  readonly linkCuts?: number
   /** After so many kills the offline subscriber comes, takes its queue, and goes again (0: only at the end). */
   readonly offlineVisitEvery?: number
-  /** Ends the run early, for canaries: called after each kill with the evidence that needs no drain. */
   readonly say?: (line: string) => void
   /** Called after each kill, for further faults (link cuts) and samples. */
   readonly afterKill?: (kill: number, world: World) => Promise<void>
@@ -31,19 +37,26 @@ export interface KillRunReport {
   readonly admitted: number
   readonly cloudRecords: number
   readonly deadLetters: number
+  readonly linkCuts: number
   readonly subscriberDuplicates: number
-  readonly endpoint: unknown
+  readonly endpoint: EndpointCounts
   readonly violations: readonly string[]
 }
 
 type Target = 'daemon' | 'executor' | 'endpoint'
 const targets: readonly Target[] = ['daemon', 'daemon', 'daemon', 'executor', 'executor', 'endpoint']
 /** How long a drained state may take to come: timeouts and retries of the looping records included. */
-const drainWaitMs = 60_000
+const drainDefaultMs = 60_000
 
 export async function killRun(options: KillRunOptions): Promise<KillRunReport> {
-  await using world = await World.create(options)
+  await using run = new AsyncDisposableStack()
   const { random, say = () => {} } = options
+  let proxy: LinkProxy | undefined
+  const uplinkPort = async (endpointPort: number) => {
+    proxy = run.use(await startProxy(endpointPort))
+    return proxy.port
+  }
+  const world = run.use(await World.create({ ...options, uplinkPort }))
   await world.startEndpoint()
   await world.startDaemon()
   const port = () => world.mqttPort
@@ -67,17 +80,20 @@ export async function killRun(options: KillRunOptions): Promise<KillRunReport> {
   const kills: Record<Target, number> = { daemon: 0, executor: 0, endpoint: 0 }
   for (let kill = 1; kill <= options.kills; kill++) {
     await pause(random.int(50, 900))
-    const target = random.pick(targets)
+    const target = options.only ?? random.pick(targets)
     if (await killTarget(world, target, random)) kills[target] += 1
     else kill -= 1
     if (options.offlineVisitEvery && kill % options.offlineVisitEvery === 0) await visit(offline)
+    if (proxy !== undefined) cutLink(proxy, random, options.linkCuts ?? 0, kill / options.kills)
     await options.afterKill?.(kill, world)
     if (kill % 50 === 0)
       say(`${kill} kills, ${publishers.reduce((sum, each) => sum + each.admitted.size, 0)} admitted`)
   }
   await Promise.all(publishers.map(publisher => publisher.finish()))
-  const evidence = await gather(world, publishers, online, offline)
+  const evidence = await gather(world, publishers, online, offline, options.drainWaitMs ?? drainDefaultMs)
   await Promise.all([online.stop(), offline.stop()])
+  const endpoint = await endpointCounts(world)
+  const functions = await functionProblems(world)
   const got = [online, offline].map(each => each.received)
   return {
     seed: random.seed,
@@ -86,12 +102,32 @@ export async function killRun(options: KillRunOptions): Promise<KillRunReport> {
     admitted: publishers.reduce((sum, each) => sum + each.admitted.size, 0),
     cloudRecords: evidence.cloud.length,
     deadLetters: evidence.deadLetters.length,
+    linkCuts: proxy?.broken ?? 0,
     subscriberDuplicates: got.reduce(
       (sum, all) => sum + all.length - new Set(all.map(each => `${each.topic}${each.payload}`)).size,
       0,
     ),
-    endpoint: await world.cloud(`/v1/devices/${device}`),
-    violations: judge(evidence),
+    endpoint,
+    violations: [
+      ...functions,
+      ...judge(evidence),
+      ...(endpoint.gaps + endpoint.lost > 0 ? [`endpoint: ${JSON.stringify(endpoint)}`] : []),
+    ],
+  }
+}
+
+/**
+ * Breaks connections until `cuts * progress` were broken: those that stand now, or the next one at a byte of a
+ * request or an answer. The bytes make mid-batch and mid-acknowledgement.
+ */
+function cutLink(proxy: LinkProxy, random: Random, cuts: number, progress: number): void {
+  const due = () => proxy.broken < cuts * progress
+  const how = () => random.pick(['fin', 'rst'] as const)
+  if (due() && random.next() < 0.5) proxy.breakAll(how())
+  proxy.plan = () => {
+    if (!due()) return undefined
+    if (random.next() < 0.5) return { requestBytes: random.int(1, 20_000), how: how() }
+    return { responseBytes: random.int(1, 400), how: how() }
   }
 }
 
@@ -137,6 +173,7 @@ async function gather(
   publishers: readonly Publisher[],
   online: Subscriber,
   offline: Subscriber,
+  drainWaitMs: number,
 ): Promise<Evidence> {
   await offline.start()
   const deadline = Date.now() + drainWaitMs
@@ -151,7 +188,7 @@ async function gather(
   return {
     publishers,
     cloud: await cloudRecords(world),
-    deadLetters: await deadLetters(world),
+    deadLetters: await takeDeadLetters(world),
     subscribers: [
       { subscriber: online, prefix: 'out/' },
       { subscriber: offline, prefix: 'out/count/' },
@@ -160,15 +197,28 @@ async function gather(
 }
 
 interface Buffers {
-  readonly logs: readonly { readonly name: string; readonly records: number }[]
+  readonly logs: readonly { readonly log: string; readonly records: number }[]
 }
 
 /** Records waiting in inboxes, outboxes and sessions. */
 async function queuedRecords(world: World): Promise<number> {
   const { logs } = await world.api<Buffers>('/api/v1/buffer')
   return logs
-    .filter(({ name }) => /^(inbox|outbox|session)\./.test(name))
-    .reduce((sum, log) => sum + log.records, 0)
+    .filter(({ log }) => /^(inbox|outbox|session)\./.test(log))
+    .reduce((sum, { records }) => sum + records, 0)
+}
+
+/** What the endpoint itself counted: each record once, and no gap that the loss ledger does not explain. */
+interface EndpointCounts {
+  readonly records: number
+  readonly duplicates: number
+  readonly gaps: number
+  readonly lost: number
+}
+
+async function endpointCounts(world: World): Promise<EndpointCounts> {
+  const { records, duplicates, gaps, lost } = await world.cloud<EndpointCounts>(`/v1/devices/${device}`)
+  return { records, duplicates, gaps, lost }
 }
 
 interface StoredEvent {
@@ -193,21 +243,44 @@ export async function cloudRecords(world: World): Promise<CloudRecord[]> {
   }
 }
 
-interface DeadLetterPage {
-  readonly deadLetters: readonly {
-    readonly function: string
-    readonly offset: number
-    readonly payload: unknown
-  }[]
+interface FunctionRow {
+  readonly name: string
+  readonly state: string
+  readonly reason?: string
+  readonly inbox: { readonly records: number }
 }
 
-async function deadLetters(world: World): Promise<DeadLetterRow[]> {
-  const { deadLetters: rows } = await world.api<DeadLetterPage>('/api/v1/dead-letters?limit=1000000')
-  return rows.map(row => {
-    const input = (typeof row.payload === 'string' ? JSON.parse(row.payload) : row.payload) as {
-      p: string
-      n: number
+/** Functions that do not run: what they did not do is explained by it, and it is a violation in itself. */
+async function functionProblems(world: World): Promise<string[]> {
+  const rows = await world.api<FunctionRow[]>('/api/v1/functions')
+  return rows
+    .filter(row => row.state !== 'ready' || row.inbox.records > 0)
+    .map(
+      row =>
+        `function ${row.name}: ${row.state} (${row.reason ?? 'no reason'}), ${row.inbox.records} waiting`,
+    )
+}
+
+interface DeadLetterRowOfApi {
+  readonly function: string
+  readonly offset: number
+  readonly payload: string
+}
+
+/** Takes all dead letters, a page at a time; what was taken is dropped. */
+async function takeDeadLetters(world: World): Promise<DeadLetterRow[]> {
+  const taken: DeadLetterRow[] = []
+  for (const name of ['count', 'total']) {
+    for (;;) {
+      const page = await world.api<DeadLetterRowOfApi[]>(`/api/v1/dead-letters?function=${name}&limit=500`)
+      if (page.length === 0) break
+      for (const { payload } of page) {
+        const input = JSON.parse(payload) as { p: string; n: number }
+        taken.push({ function: name, p: input.p, n: input.n })
+      }
+      const body = JSON.stringify({ function: name, offsets: page.map(({ offset }) => offset) })
+      await world.api('/api/v1/dead-letters/drop', { method: 'POST', body })
     }
-    return { function: row.function, p: input.p, n: input.n }
-  })
+  }
+  return taken
 }

@@ -45,6 +45,7 @@ export class MqttPeer {
     const parser = mqtt.parser({ protocolVersion: 4 })
     parser.on('packet', packet => this.#receive(socket, packet))
     socket.on('connect', () => {
+      if (this.#state.kind !== 'connecting' || this.#state.socket !== socket) return
       socket.write(
         mqtt.generate({
           cmd: 'connect',

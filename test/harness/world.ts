@@ -49,6 +49,7 @@ ${extra}`
 export interface WorldOptions {
   /** Node arguments of the daemon, for a canary build. */
   readonly daemonNodeArgs?: readonly string[]
+  readonly daemonEnvironment?: NodeJS.ProcessEnv
   /** Where the uplink goes, given the endpoint's port: a proxy in between, or the endpoint itself. */
   readonly uplinkPort?: (endpointPort: number) => Promise<number>
   /** The state document functions of other runs may be added here. */
@@ -79,7 +80,7 @@ export class World implements AsyncDisposable {
       `device: ${device}
 mqtt: { host: 127.0.0.1, port: 0 }
 http: { host: 127.0.0.1, port: 0 }
-uplink: { connector: http, url: "http://127.0.0.1:${uplinkPort}" }
+uplink: { connector: http, url: "http://127.0.0.1:${uplinkPort}/v1/events" }
 routes:
   - { filter: in/#, to: default }
   - { filter: out/#, to: default }
@@ -121,6 +122,7 @@ ${options.config ?? ''}`,
     this.daemon = await startFescue(
       [...args, '--functions', join(this.folder, 'functions')],
       this.#options.daemonNodeArgs ?? [],
+      this.#options.daemonEnvironment ?? {},
     )
   }
 

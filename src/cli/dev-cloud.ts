@@ -1,0 +1,82 @@
+/**
+ * The cloud endpoint of `fescue dev`, as a process of its own: what it needs is not counted as the daemon's,
+ * and killing it is a fair trial.
+ *
+ * It ends when its standard input does, so it cannot outlive `dev`, not even after a kill -9.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { FescueError } from '#base/errors.ts'
+
+export interface DevCloudOptions {
+  readonly port: number
+  readonly data: string
+  /** Called with each line it says. */
+  readonly onLine: (line: string) => void
+}
+
+export interface DevCloud extends AsyncDisposable {
+  readonly port: number
+  readonly pid: number
+}
+
+const mainFile = join(import.meta.dirname, '..', 'main.ts')
+
+/** Starts it and waits until it serves. Errors: FESCUE_INTERNAL with what it said. */
+export async function startDevCloud(options: DevCloudOptions): Promise<DevCloud> {
+  const args = [
+    mainFile,
+    'cloud',
+    '--port',
+    String(options.port),
+    '--data',
+    options.data,
+    '--until-stdin-ends',
+  ]
+  // A process group of its own: Ctrl-C in the terminal goes to `dev`, which ends the endpoint after the daemon.
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
+  const port = await readyPort(child, options.onLine)
+  const onExit = (code: number | null) => options.onLine(`it ended with ${code}`)
+  child.on('exit', onExit)
+  return {
+    port,
+    pid: child.pid ?? 0,
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.off('exit', onExit)
+      const exited = once(child, 'exit')
+      child.kill('SIGTERM')
+      await exited
+    },
+  }
+}
+
+function readyPort(child: ChildProcess, onLine: (line: string) => void): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>()
+  const said: string[] = []
+  for (const stream of [child.stdout, child.stderr]) {
+    if (stream === null) continue
+    createInterface({ input: stream }).on('line', line => {
+      const port = portOfReady(line)
+      if (port !== undefined) return resolve(port)
+      if (said.length < 20) said.push(line)
+      onLine(line)
+    })
+  }
+  child.on('error', reject)
+  child.on('exit', code => {
+    reject(new FescueError('FESCUE_INTERNAL', `the cloud endpoint ended with ${code}: ${said.join('\n')}`))
+  })
+  return promise
+}
+
+function portOfReady(line: string): number | undefined {
+  try {
+    const value: { msg?: unknown; http?: unknown } = JSON.parse(line)
+    return value.msg === 'ready' && typeof value.http === 'number' ? value.http : undefined
+  } catch {
+    return undefined
+  }
+}

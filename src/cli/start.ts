@@ -1,0 +1,82 @@
+/** `fescue start`: the daemon in the foreground, logging JSON lines; for systemd, containers and terminals. */
+import { Command } from 'commander'
+import { systemClock } from '#base/clock.ts'
+import { FescueError } from '#base/errors.ts'
+import type { DeviceConfig } from '#config/device-config.ts'
+import { parsePort } from './numbers.ts'
+import { type ConfigOptions, readConfig } from './read-config.ts'
+import { serveUntil } from './service-life.ts'
+import type { Terminal } from './terminal.ts'
+
+interface StartOptions extends ConfigOptions {
+  readonly mqttHost?: string
+  readonly mqttPort?: number
+  readonly httpPort?: number
+}
+
+const help = `
+Examples:
+  fescue start --config device-config/fescue.yaml
+  fescue start --config /etc/fescue/fescue.yaml --data /var/lib/fescue --functions /etc/fescue/functions
+
+Flags override variables (FESCUE_MQTT_PORT=1884), which override the config file. Once it serves, it prints a line
+{"msg":"ready","mqtt":1883,"http":8484,…}. SIGTERM and Ctrl-C let it finish what it has begun; it is gone within 5 s.`
+
+export function build(terminal: Terminal): Command {
+  return new Command('start')
+    .description('Runs the daemon in the foreground.')
+    .option(
+      '-c, --config <file>',
+      'the config file [env: FESCUE_CONFIG] [default: device-config/fescue.yaml]',
+    )
+    .option('--data <dir>', 'the data folder [env: FESCUE_DATA]')
+    .option('--functions <dir>', 'the folder of functions [env: FESCUE_FUNCTIONS]')
+    .option(
+      '--mqtt-host <host>',
+      'the address for MQTT; 0.0.0.0 is all, and needs a device [env: FESCUE_MQTT_HOST]',
+    )
+    .option('--mqtt-port <port>', 'the port for MQTT; 0 picks a free one [env: FESCUE_MQTT_PORT]', parsePort)
+    .option(
+      '--http-port <port>',
+      'the port of API and page; 0 picks a free one [env: FESCUE_HTTP_PORT]',
+      parsePort,
+    )
+    .addHelpText('after', help)
+    .action((options: StartOptions) => start(options, terminal))
+}
+
+async function start(options: StartOptions, terminal: Terminal): Promise<void> {
+  const config = await readConfig(options, terminal, {
+    'mqtt.host': options.mqttHost,
+    'mqtt.port': options.mqttPort,
+    'http.port': options.httpPort,
+  })
+  const [{ startDaemon }, { startLogger }] = await Promise.all([
+    import('#daemon/daemon.ts'),
+    import('./start-logger.ts'),
+  ])
+  const logger = startLogger(config.log.level)
+  const daemon = await startDaemon(config, { logger, clock: systemClock }).catch(async (error: unknown) => {
+    throw await withPortOwner(error, config)
+  })
+  logger.info({ mqtt: daemon.mqttPort, http: daemon.httpPort, data: config.data, pid: process.pid }, 'ready')
+  await serveUntil(daemon, terminal.signal)
+}
+
+/** Names who has the port, and how to choose another. */
+async function withPortOwner(error: unknown, config: DeviceConfig): Promise<unknown> {
+  if (!(error instanceof FescueError) || error.code !== 'FESCUE_PORT_TAKEN') return error
+  const { describeOwner, ownerOfPort } = await import('./port-owner.ts')
+  for (const [key, port] of [
+    ['mqtt', config.mqtt.port],
+    ['http', config.http.port],
+  ] as const) {
+    if (port === 0 || !error.message.includes(String(port))) continue
+    const owner = describeOwner(await ownerOfPort(port))
+    const mend = `stop it, or choose another port with --${key}-port or ${key}.port in the config`
+    return new FescueError('FESCUE_PORT_TAKEN', `port ${port} is taken by ${owner}: ${mend}`, {
+      cause: error,
+    })
+  }
+  return error
+}

@@ -1,0 +1,110 @@
+/**
+ * What a schema cannot say: that filters are valid, that names which point somewhere point at something, that
+ * what excludes each other does not stand side by side.
+ */
+import { nearest } from '#base/nearest.ts'
+import { parseBytes, parseDuration } from '#base/quantity.ts'
+import { problemOfFilter } from '#base/topics.ts'
+import { type KeyPath, pathText } from '#base/yaml-document.ts'
+import type { RawConfig } from './config-schema.ts'
+import { routeName } from './route-name.ts'
+
+export interface Finding {
+  readonly path: KeyPath
+  readonly message: string
+}
+
+export function crossChecks(config: RawConfig): readonly Finding[] {
+  return [
+    ...uplinkFindings(config),
+    ...filterFindings(config),
+    ...routeFindings(config),
+    ...userFindings(config),
+    ...portFindings(config),
+    ...quantityFindings(config),
+  ]
+}
+
+function finding(path: KeyPath, message: string): Finding {
+  return { path, message: `${pathText(path)} ${message}` }
+}
+
+function uplinkFindings(config: RawConfig): readonly Finding[] {
+  const found: Finding[] = []
+  if (config.uplink !== undefined && config.uplinks.default !== undefined)
+    found.push(finding(['uplink'], 'is short for uplinks.default, which is there too: remove one of them'))
+  const all: [KeyPath, NonNullable<RawConfig['uplink']>][] = Object.entries(config.uplinks).map(
+    ([name, uplink]) => [['uplinks', name], uplink],
+  )
+  if (config.uplink !== undefined) all.push([['uplink'], config.uplink])
+  for (const [path, uplink] of all) {
+    if (uplink.token !== undefined && uplink.tokenFile !== undefined)
+      found.push(finding([...path, 'token'], 'and tokenFile exclude each other: remove one of them'))
+    if ((uplink.tls?.cert === undefined) !== (uplink.tls?.key === undefined))
+      found.push(finding([...path, 'tls'], 'needs cert and key together'))
+    if (!URL.canParse(uplink.url)) found.push(finding([...path, 'url'], 'is not a URL'))
+    else if (uplink.tls !== undefined && !uplink.url.startsWith('https:'))
+      found.push(finding([...path, 'tls'], 'has no effect on an http:// url: use https://'))
+  }
+  return found
+}
+
+function filterFindings(config: RawConfig): readonly Finding[] {
+  const lists = [
+    ['routes', config.routes],
+    ['durability', config.durability],
+  ] as const
+  return lists.flatMap(([list, entries]) =>
+    entries.flatMap(({ filter }, index) => {
+      const problem = problemOfFilter(filter)
+      return problem === undefined ? [] : [finding([list, index, 'filter'], `"${filter}" ${problem}`)]
+    }),
+  )
+}
+
+function routeFindings(config: RawConfig): readonly Finding[] {
+  const uplinks = [...(config.uplink === undefined ? [] : ['default']), ...Object.keys(config.uplinks)]
+  const names = new Map<string, number>()
+  return config.routes.flatMap((route, index) => {
+    const path = ['routes', index]
+    if (!uplinks.includes(route.to)) return [finding([...path, 'to'], missingUplink(route.to, uplinks))]
+    const name = routeName(route)
+    const twin = names.get(name)
+    names.set(name, index)
+    if (twin === undefined) return []
+    return [finding(path, `has the same name as routes[${twin}], "${name}": give one of them another name`)]
+  })
+}
+
+function missingUplink(to: string, uplinks: readonly string[]): string {
+  if (uplinks.length === 0) return `names the uplink "${to}", but there is none: add the key uplink`
+  const close = nearest(to, uplinks)
+  return close === undefined
+    ? `names no uplink: there are ${uplinks.join(', ')}`
+    : `names no uplink "${to}": did you mean ${close}?`
+}
+
+function userFindings(config: RawConfig): readonly Finding[] {
+  const names = config.users.map(user => user.name)
+  return names.flatMap((name, index) =>
+    names.indexOf(name) === index ? [] : [finding(['users', index, 'name'], `"${name}" is there twice`)],
+  )
+}
+
+function portFindings({ mqtt, http }: RawConfig): readonly Finding[] {
+  if (mqtt.port === 0 || mqtt.port !== http.port) return []
+  return [finding(['http', 'port'], `${http.port} is the port of mqtt too: choose another`)]
+}
+
+/** Sizes and times whose text is well formed but past exact integers. */
+function quantityFindings({ mqtt, limits, routes }: RawConfig): readonly Finding[] {
+  const values: [KeyPath, string | number | undefined][] = [[['mqtt', 'maxPacketBytes'], mqtt.maxPacketBytes]]
+  for (const [key, value] of Object.entries(limits)) values.push([['limits', key], value])
+  for (const [index, { ttl, maxBytes }] of routes.entries())
+    values.push([['routes', index, 'ttl'], ttl], [['routes', index, 'maxBytes'], maxBytes])
+  return values.flatMap(([path, value]) => {
+    if (value === undefined || String(value).endsWith('%')) return []
+    const parsed = parseBytes(value) ?? parseDuration(value)
+    return parsed === undefined ? [finding(path, `is too large: ${value}`)] : []
+  })
+}

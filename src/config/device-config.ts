@@ -1,0 +1,90 @@
+/**
+ * The config as all parts see it: defaults filled in, units normalised, files read, deeply frozen.
+ *
+ * `load-config.ts` makes it; nothing in it is optional by accident.
+ */
+
+export interface DeviceConfig {
+  readonly device: string
+  /** Absolute path of the data folder; it may not exist yet. */
+  readonly data: string
+  /** Absolute path of the folder of functions. */
+  readonly functions: string
+  readonly mqtt: MqttConfig
+  readonly http: HttpConfig
+  readonly uplinks: readonly UplinkConfig[]
+  readonly routes: readonly RouteConfig[]
+  readonly durability: readonly DurabilityConfig[]
+  readonly limits: LimitsConfig
+  readonly log: { readonly level: LogLevel }
+  readonly users: readonly UserConfig[]
+}
+
+export interface MqttConfig {
+  readonly host: string
+  /** 0: a free one. */
+  readonly port: number
+  readonly maxPacketBytes: number
+  /** Absolute paths of PEM files, known to be readable; with `caFile` clients must show a certificate. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string; readonly caFile?: string } | undefined
+}
+
+export interface HttpConfig {
+  readonly host: string
+  /** 0: a free one. */
+  readonly port: number
+  /** Host names by which the API may be called, besides localhost and addresses. */
+  readonly hosts: readonly string[]
+}
+
+export interface UplinkConfig {
+  readonly name: string
+  readonly connector: 'http'
+  readonly url: string
+  /** A secret: never shown. */
+  readonly token: string | undefined
+  /** PEM texts. */
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string }
+}
+
+export interface RouteConfig {
+  /** At most 55 characters: `outbox.NAME.PRIORITY` names its log. */
+  readonly name: string
+  readonly filter: string
+  /** Name of an uplink. */
+  readonly to: string
+  /** 0 (last) to 9 (first). */
+  readonly priority: number
+  readonly ttlMs: number | undefined
+  /** undefined: `limits.outbox`. */
+  readonly maxBytes: number | undefined
+  readonly overflow: 'block' | 'drop-oldest' | 'drop-newest' | 'keep-latest'
+}
+
+export interface DurabilityConfig {
+  readonly filter: string
+  readonly class: 'memory' | 'process' | 'power'
+}
+
+/** A share is worked out at the first start from the disk that is free then, and kept. */
+export type OutboxBound = { readonly bytes: number } | { readonly diskShare: number }
+
+export interface LimitsConfig {
+  readonly inboxMaxBytes: number
+  readonly sessionMaxBytes: number
+  readonly sessionExpiryMs: number
+  readonly outbox: OutboxBound
+  readonly deadLettersMaxBytes: number
+  readonly ledgerMaxBytes: number
+  readonly freeDiskMinBytes: number
+  readonly blockMs: number
+  readonly willGraceMs: number
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export interface UserConfig {
+  readonly name: string
+  /** A secret: never shown. */
+  readonly password: string
+}

@@ -1,0 +1,96 @@
+/**
+ * The device config: file, environment and flags become one frozen `DeviceConfig`, or one error with all that
+ * is wrong, each with its place and the mend.
+ *
+ *   file ──┐                                       files beside: config-schema (every key once), layers,
+ *   env ───┼─ layers ─ schema ─ cross checks ─►    defaults, cross-checks, resolve-config, route-name,
+ *   flags ─┘            resolve ─► DeviceConfig    explain-config; devices, secret, token live in DIR
+ */
+import { open } from 'node:fs/promises'
+import { FescueError } from '#base/errors.ts'
+import { compileSchema } from '#base/schema.ts'
+import {
+  documentMaxBytes,
+  type KeyPath,
+  type Problem,
+  parseDocument,
+  problemsText,
+  type SourceDocument,
+} from '#base/yaml-document.ts'
+import { configSchema, type RawConfig } from './config-schema.ts'
+import { crossChecks, type Finding } from './cross-checks.ts'
+import { deepFreeze, withDefaults } from './defaults.ts'
+import type { DeviceConfig } from './device-config.ts'
+import { type Layers, mergeLayers, type Origin } from './layers.ts'
+import { resolveConfig } from './resolve-config.ts'
+
+export interface LoadConfigOptions {
+  /** YAML or JSON; undefined runs on defaults, environment and flags. */
+  readonly file: string | undefined
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** By dotted key path: `{ data: '/srv/fescue', 'mqtt.port': '1884' }`; undefined values are skipped. */
+  readonly flags?: Readonly<Record<string, string | number | boolean | undefined>>
+  /** Where relative paths of flags, variables and defaults start. */
+  readonly cwd: string
+}
+
+export interface LoadedConfig {
+  readonly config: DeviceConfig
+  /** The values as given, defaults filled in; secrets included. For `explainConfig`. */
+  readonly raw: RawConfig
+  /** Where a value came from. */
+  originOf(path: KeyPath): Origin
+}
+
+/** Errors: FESCUE_CONFIG_UNREADABLE, FESCUE_CONFIG_INVALID (its message has one line per problem). */
+export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConfig> {
+  const document = options.file === undefined ? undefined : await readDocument(options.file)
+  const layers = mergeLayers({ ...options, flags: options.flags ?? {}, document })
+  if (document !== undefined && document.problems.length > 0) refuse(layers.problems)
+  const check = await compileSchema(configSchema)
+  const found = check(layers.value).map(({ path, part, message }) => ({
+    where: whereOf(layers, path, part),
+    path,
+    message,
+  }))
+  refuse([...layers.problems, ...found])
+  const raw = withDefaults(configSchema, layers.value) as RawConfig
+  refuse(placed(layers, crossChecks(raw)))
+  const { config, findings } = resolveConfig(raw, layers.folderOf)
+  refuse(placed(layers, findings))
+  if (config === undefined) throw new FescueError('FESCUE_INTERNAL', 'no config and no finding')
+  return { config: deepFreeze(config), raw: deepFreeze(raw), originOf: path => layers.originOf(path) }
+}
+
+async function readDocument(file: string): Promise<SourceDocument> {
+  try {
+    await using handle = await open(file)
+    const { size } = await handle.stat()
+    // A device or a pipe has size 0 and could go on for ever: only what stat promised is read.
+    const buffer = Buffer.alloc(Math.min(size, documentMaxBytes + 1))
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
+    return parseDocument(file, buffer.subarray(0, bytesRead).toString('utf8'))
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new FescueError('FESCUE_CONFIG_UNREADABLE', `cannot read the config file ${file}: ${reason}`, {
+      cause: error,
+    })
+  }
+}
+
+function placed(layers: Layers, findings: readonly Finding[]): readonly Problem[] {
+  return findings.map(({ path, message }) => ({ where: whereOf(layers, path, 'value'), path, message }))
+}
+
+function whereOf(layers: Layers, path: KeyPath, part: 'key' | 'value'): string {
+  // A missing value has no place: its nearest parent that stands somewhere.
+  for (let length = path.length; length > 0; length--) {
+    const { where } = layers.originOf(path.slice(0, length), part)
+    if (where !== '') return where
+  }
+  return 'config'
+}
+
+function refuse(problems: readonly Problem[]): void {
+  if (problems.length > 0) throw new FescueError('FESCUE_CONFIG_INVALID', problemsText(problems))
+}

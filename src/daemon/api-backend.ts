@@ -1,0 +1,205 @@
+/** The API's backend: each call goes to the part that knows. */
+import type {
+  Backend,
+  Buffered,
+  DeadLetter,
+  DeadLetterSelection,
+  DeviceInfo,
+  FunctionInfo,
+  Health,
+  InvokeOutcome,
+  LiveMessage,
+  PublishInput,
+  ReadyCheck,
+  Status,
+} from '#api/backend.ts'
+import { FescueError } from '#base/errors.ts'
+import type { LiveEvent } from '#base/live-event.ts'
+import { nearest } from '#base/nearest.ts'
+import type { Parts } from './daemon.ts'
+import { deadLetterInfo, functionInfo } from './function-info.ts'
+import { linkStateOf, uplinkInfo } from './link-state.ts'
+
+export class DaemonBackend implements Backend {
+  readonly #parts: Parts
+  /** Known once the API listens. */
+  httpPort = 0
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async status(): Promise<Status> {
+    const { config, version, startedAt, store, router, broker, invoker, uplink } = this.#parts
+    const functions = invoker.functions()
+    const { batches, syncs, bytesWritten, lost } = store.stats
+    const { state, message } = this.health()
+    return {
+      device: config.device,
+      version,
+      node: process.version,
+      pid: process.pid,
+      startedAt,
+      epoch: store.epoch,
+      state,
+      ...(message !== undefined && { message }),
+      mqtt: {
+        host: broker.host,
+        port: broker.port,
+        clients: broker.clients.count,
+        sessions: broker.sessions.size,
+      },
+      http: { host: config.http.host, port: this.httpPort },
+      functions: {
+        total: functions.length,
+        failed: functions.filter(each => each.condition !== 'running').length,
+      },
+      uplinks: uplink.status().links.map(uplinkInfo),
+      traffic: router.stats,
+      store: { batches, syncs, bytesWritten, lost },
+      memoryBytes: process.memoryUsage.rss(),
+    }
+  }
+
+  health(): Health {
+    const { health } = this.#parts.store
+    return health.state === 'ok' ? { state: 'ok' } : { state: 'degraded', message: health.message }
+  }
+
+  ready(): readonly ReadyCheck[] {
+    const { store, uplink, invoker } = this.#parts
+    const { folderError } = invoker
+    const links = uplink.status().links.map(({ uplink: name, link }) => {
+      const { state, reason } = linkStateOf(link)
+      return { id: `uplink.${name}`, ok: state === 'connected', optional: true, message: reason ?? state }
+    })
+    return [
+      {
+        id: 'store',
+        ok: store.accepting,
+        ...(store.health.state === 'degraded' && { message: store.health.message }),
+      },
+      {
+        id: 'functions',
+        ok: folderError === undefined,
+        optional: true,
+        ...(folderError !== undefined && { message: folderError }),
+      },
+      { id: 'broker', ok: true },
+      ...links,
+    ]
+  }
+
+  async functions(): Promise<readonly FunctionInfo[]> {
+    return this.#parts.invoker.functions().map(functionInfo)
+  }
+
+  async function(name: string): Promise<FunctionInfo> {
+    const rows = this.#parts.invoker.functions()
+    const found = rows.find(row => row.name === name)
+    if (found !== undefined) return functionInfo(found)
+    const near = nearest(
+      name,
+      rows.map(row => row.name),
+    )
+    const hint = near === undefined ? '' : `; did you mean "${near}"?`
+    throw new FescueError('FESCUE_NOT_FOUND', `there is no function "${name}"${hint}`)
+  }
+
+  invoke(name: string, payload: Buffer, options: { readonly topic: string }): Promise<InvokeOutcome> {
+    return this.#parts.invoker.invoke(name, payload, options)
+  }
+
+  async purge(name: string): Promise<{ readonly records: number }> {
+    return { records: await this.#parts.invoker.purge(name) }
+  }
+
+  async deadLetters(query: {
+    readonly function?: string
+    readonly limit: number
+  }): Promise<readonly DeadLetter[]> {
+    return (await this.#parts.invoker.deadLetters(query)).map(deadLetterInfo)
+  }
+
+  async retryDeadLetters({
+    function: name,
+    offsets,
+  }: DeadLetterSelection): Promise<{ readonly count: number }> {
+    return { count: await this.#parts.invoker.retryDeadLetters(name, offsets) }
+  }
+
+  async dropDeadLetters({
+    function: name,
+    offsets,
+  }: DeadLetterSelection): Promise<{ readonly count: number }> {
+    return { count: await this.#parts.invoker.dropDeadLetters(name, offsets) }
+  }
+
+  async buffer(): Promise<Buffered> {
+    const { store, uplink } = this.#parts
+    const logs = [...store.logs()].map(log => ({
+      log: log.name,
+      records: log.records,
+      bytes: log.bytes,
+      maxBytes: log.limits.maxBytes,
+      overflow: log.limits.overflow,
+      ...(log.oldestAt !== undefined && { oldestAt: log.oldestAt }),
+    }))
+    return { uplinks: uplink.status().links.map(uplinkInfo), logs }
+  }
+
+  async devices(): Promise<readonly DeviceInfo[]> {
+    await this.#parts.devices.reload()
+    return this.#parts.devices.list()
+  }
+
+  async addDevice(name: string): Promise<{ readonly name: string; readonly password: string }> {
+    return { name, password: await this.#parts.devices.add(name) }
+  }
+
+  async revokeDevice(name: string): Promise<void> {
+    await this.#parts.devices.revoke(name)
+    this.#parts.broker.disconnectUser(name)
+  }
+
+  publish({ topic, payload, qos, retain }: PublishInput): Promise<void> {
+    const { router, clock } = this.#parts
+    return router.publish({
+      topic,
+      payload,
+      qos,
+      retain,
+      time: clock.now(),
+      origin: { kind: 'http' },
+      hops: 0,
+    })
+  }
+
+  messages(filter: string, listener: (message: LiveMessage) => void): () => void {
+    return this.#parts.feed.onMessage(filter, listener)
+  }
+
+  events(listener: (event: LiveEvent) => void): () => void {
+    const stop = this.#parts.feed.onEvent(listener)
+    const { uplink, clock } = this.#parts
+    for (const { uplink: name, link } of uplink.status().links) {
+      const { state, reason } = linkStateOf(link)
+      listener({
+        type: 'link',
+        time: clock.now(),
+        uplink: name,
+        state,
+        ...(reason !== undefined && { reason }),
+      })
+    }
+    return stop
+  }
+
+  async setLink(online: boolean, uplink?: string): Promise<void> {
+    const { links } = this.#parts.uplink.status()
+    if (uplink !== undefined && !links.some(each => each.uplink === uplink)) {
+      throw new FescueError('FESCUE_NOT_FOUND', `there is no uplink "${uplink}"`)
+    }
+    this.#parts.uplink.setOnline(online)
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * The daemon: the only place that knows all parts. Wiring, order of start, order of stop (D7).
+ *
+ *   start   folder, secrets ► store ► router ► uplink ► sandbox ► invoker ► broker ► api      listeners last
+ *   drain   api, broker take nothing new ► invoker ends its batches ► uplink sends what it can
+ *   stop    in reverse order of start; the store closes last
+ *
+ * The uplink comes before whoever publishes, because it begins a new epoch (D9); the invoker before the
+ * broker, so that triggers are subscribed before the first message is taken (D1).
+ */
+
+import { createHmac } from 'node:crypto'
+import { mkdir, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Api, startApi } from '#api/api.ts'
+import { observeProcess, PromMetrics } from '#api/metrics.ts'
+import type { Clock } from '#base/clock.ts'
+import type { Logger } from '#base/logger.ts'
+import type { Service } from '#base/service.ts'
+import { startBroker } from '#broker/broker.ts'
+import type { Broker } from '#broker/broker-options.ts'
+import type { DeviceConfig } from '#config/device-config.ts'
+import { Devices } from '#config/devices.ts'
+import { openSecret } from '#config/secret.ts'
+import { openToken } from '#config/token.ts'
+import { type Invoker, startInvoker } from '#invoker/invoker.ts'
+import { Retained } from '#router/retained.ts'
+import { Router } from '#router/router.ts'
+import { createSandbox } from '#sandbox/supervisor.ts'
+import { openStore } from '#store/open.ts'
+import type { Store } from '#store/store.ts'
+import { startUplink, type Uplink } from '#uplink/uplink.ts'
+import packageJson from '../../package.json' with { type: 'json' }
+import { DaemonBackend } from './api-backend.ts'
+import { LiveFeed } from './live-feed.ts'
+import { relayEvents } from './relay-events.ts'
+import { observeStore } from './store-metrics.ts'
+
+export interface DaemonOptions {
+  readonly logger: Logger
+  readonly clock: Clock
+}
+
+export interface Daemon extends Service {
+  readonly mqttPort: number
+  readonly httpPort: number
+}
+
+/** What the API's backend delegates to. */
+export interface Parts {
+  readonly config: DeviceConfig
+  readonly version: string
+  readonly startedAt: number
+  readonly clock: Clock
+  readonly store: Store
+  readonly router: Router
+  readonly devices: Devices
+  readonly invoker: Invoker
+  readonly uplink: Uplink
+  readonly broker: Broker
+  readonly feed: LiveFeed
+}
+
+/**
+ * Starts all parts; resolves when the daemon serves. A failed start stops what had started.
+ * Errors: those of the parts; FESCUE_STORE_LOCKED when another daemon uses the folder.
+ */
+export async function startDaemon(config: DeviceConfig, options: DaemonOptions): Promise<Daemon> {
+  await using starting = new AsyncDisposableStack()
+  const { clock, logger } = options
+  const metrics = new PromMetrics()
+  const { version } = packageJson
+  await mkdir(config.data, { recursive: true, mode: 0o700 })
+  const { freeDiskMinBytes, blockMs } = config.limits
+  const store = starting.use(
+    await openStore({
+      folder: join(config.data, 'store'),
+      clock,
+      logger: logger.child({ part: 'store' }),
+      freeDiskMinBytes,
+    }),
+  )
+  starting.defer(observeProcess(metrics, version))
+  observeStore(metrics, store)
+  const secret = await openSecret(config.data)
+  const devices = await Devices.open({ dataFolder: config.data, secret, users: config.users })
+  const retained = await Retained.open(store)
+  const router = new Router({ store, retained, clock, durability: config.durability, blockMs })
+  const shared = { store, router, clock, metrics }
+  const uplink = starting.use(
+    await startUplink({
+      ...shared,
+      logger: logger.child({ part: 'uplink' }),
+      device: config.device,
+      uplinks: config.uplinks,
+      routes: config.routes,
+      outbox: config.limits.outbox,
+      freeDiskBytes: await freeBytes(config.data),
+    }),
+  )
+  const sandbox = starting.use(createSandbox({ clock, logger: logger.child({ part: 'sandbox' }) }))
+  const invoker = starting.use(
+    await startInvoker({
+      ...shared,
+      sandbox,
+      logger: logger.child({ part: 'invoker' }),
+      functionsFolder: config.functions,
+      cacheFolder: join(config.data, 'bundles'),
+      deviceSecret: createHmac('sha256', secret).update('functions').digest('hex'),
+      watch: true,
+      inboxMaxBytes: config.limits.inboxMaxBytes,
+      deadLettersMaxBytes: config.limits.deadLettersMaxBytes,
+    }),
+  )
+  const broker = starting.use(await startBroker({ ...shared, ...brokerOptions(config, logger, devices) }))
+  const feed = new LiveFeed()
+  const parts: Parts = {
+    config,
+    version,
+    startedAt: clock.now(),
+    clock,
+    store,
+    router,
+    devices,
+    invoker,
+    uplink,
+    broker,
+    feed,
+  }
+  starting.use(relayEvents(parts))
+  const backend = new DaemonBackend(parts)
+  const api = starting.use(
+    await startApi({
+      backend,
+      dataFolder: config.data,
+      http: config.http,
+      token: await openToken(config.data),
+      metrics,
+      pages: join(import.meta.dirname, '../dashboard'),
+      clock,
+      logger: logger.child({ part: 'api' }),
+    }),
+  )
+  backend.httpPort = api.port
+  return new RunningDaemon({ api, broker, invoker, uplink }, starting.move())
+}
+
+function brokerOptions(config: DeviceConfig, logger: Logger, users: Devices) {
+  const { limits, mqtt } = config
+  return {
+    users,
+    logger: logger.child({ part: 'broker' }),
+    host: mqtt.host,
+    port: mqtt.port,
+    ...(mqtt.tls && { tls: mqtt.tls }),
+    limits: { maxPacketBytes: mqtt.maxPacketBytes, blockMs: limits.blockMs },
+    sessionLimits: {
+      log: {
+        maxBytes: limits.sessionMaxBytes,
+        maxAgeMs: limits.sessionExpiryMs,
+        overflow: 'drop-oldest' as const,
+      },
+      expiryMs: limits.sessionExpiryMs,
+    },
+    willGraceMs: limits.willGraceMs,
+  }
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder)
+  return bavail * bsize
+}
+
+interface Services {
+  readonly api: Api
+  readonly broker: Broker
+  readonly invoker: Invoker
+  readonly uplink: Uplink
+}
+
+class RunningDaemon implements Daemon {
+  readonly name = 'daemon'
+  readonly #services: Services
+  readonly #stack: AsyncDisposableStack
+  #draining: Promise<void> | undefined
+
+  constructor(services: Services, stack: AsyncDisposableStack) {
+    this.#services = services
+    this.#stack = stack
+  }
+
+  get mqttPort(): number {
+    return this.#services.broker.port
+  }
+
+  get httpPort(): number {
+    return this.#services.api.port
+  }
+
+  /** Any part that ends or breaks ends the daemon. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.race(Object.values(this.#services).map((service: Service) => service.run(signal)))
+  }
+
+  drain(graceMs: number): Promise<void> {
+    this.#draining ??= this.#drain(graceMs)
+    return this.#draining
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    const { api, broker, invoker, uplink } = this.#services
+    const deadline = performance.now() + graceMs
+    const leftMs = () => Math.max(0, deadline - performance.now())
+    await Promise.allSettled([api.drain(graceMs / 3), broker.drain(graceMs / 3)])
+    await Promise.allSettled([invoker.drain(leftMs() / 2)])
+    await Promise.allSettled([uplink.drain(leftMs() / 2)])
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync()
+  }
+}

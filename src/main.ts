@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+/**
+ * The entry of every `fescue` command: checks Node, names the process's streams and signals, dispatches.
+ *
+ * The first SIGINT or SIGTERM asks the command to end (D7); a second, or five seconds, ends the process. Only
+ * this file touches `process.exit` and signal handlers.
+ */
+import { replaceWithCached, useCompileCache } from '#cli/compile-cache.ts'
+import { problemOfNode } from '#cli/node-version.ts'
+
+/** Commands that stay: worth starting over with the compile cache. */
+const servers: ReadonlySet<string> = new Set(['start', 'dev', 'cloud'])
+/** From the first signal until the process is gone, whatever a part does (D7). */
+const stopMaxMs = 4_800
+/** npm passes a Ctrl-C on to us, who already had it from the terminal: a copy within this time is no second one. */
+const copyMaxMs = 150
+
+async function main(): Promise<void> {
+  const problem = problemOfNode(process.versions.node)
+  if (problem !== undefined) {
+    process.stderr.write(`${problem}\n`)
+    process.exit(1)
+  }
+  if (servers.has(process.argv[2] ?? '')) replaceWithCached(process)
+  useCompileCache(process.env)
+  const { run } = await import('#cli/run.ts')
+  // Timers of the parts do not keep the process alive; what is awaited here must.
+  setInterval(() => {}, 60_000)
+  const stopping = new AbortController()
+  const received = onSignals(stopping)
+  const { code, kind } = await run(process.argv.slice(2), {
+    stdin: () => process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    cwd: process.cwd(),
+    signal: stopping.signal,
+  })
+  const signal = received()
+  process.exit(kind === 'client' && signal !== undefined ? signalCodes[signal] : code)
+}
+
+const signalCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
+type Signal = keyof typeof signalCodes
+
+/** Aborts `stopping` on the first signal; the returned function tells which one it was. */
+function onSignals(stopping: AbortController): () => Signal | undefined {
+  let first: Signal | undefined
+  let firstAt = 0
+  const handle = (signal: Signal) => {
+    if (first !== undefined) {
+      if (performance.now() - firstAt > copyMaxMs) process.exit(signalCodes[signal])
+      return
+    }
+    first = signal
+    firstAt = performance.now()
+    stopping.abort()
+    setTimeout(() => process.exit(1), stopMaxMs).unref()
+  }
+  process.on('SIGINT', handle).on('SIGTERM', handle).on('SIGHUP', handle)
+  // A closed pipe (`fescue sub | head -1`) is an end like any other, not a failure.
+  process.stdout.on('error', () => process.exit(0))
+  return () => first
+}
+
+await main()

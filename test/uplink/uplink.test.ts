@@ -1,0 +1,221 @@
+/** Device and endpoint over real HTTP: what arrives, in which order, and what the status says. */
+import t from 'tap'
+import {
+  cloudAt,
+  get,
+  numbersAt,
+  range,
+  recordsOf,
+  routeAll,
+  startDevice,
+  temporary,
+  until,
+} from '../fakes/uplink-rig.ts'
+
+t.test('messages arrive once, in order, as CloudEvents', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  await using device = await startDevice({ folder: `${dir.path}/device`, url: cloud.url })
+  await device.publish('sensors/a/temperature', { celsius: 21.5 })
+  await device.publish('sensors/a/raw', Buffer.from([0xff, 0]))
+  await device.publish('sensors/ä "q"/text', Buffer.from('on'), { qos: 0 })
+  await device.drained()
+  const records = await recordsOf(cloud)
+  const { epoch } = device.store
+  t.match(records, [
+    {
+      specversion: '1.0',
+      id: `pi/${epoch}/outbox.all.5.${device.store.findLog('outbox.all.5')?.incarnation}/0`,
+      source: '//fescue/pi',
+      type: 'fescue.message.v1',
+      subject: 'sensors/a/temperature',
+      datacontenttype: 'application/json',
+      fescueqos: 1,
+      fescuemsgid: String,
+      time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+      data: { celsius: 21.5 },
+      index: 0,
+    },
+    { data_base64: '/wA=', datacontenttype: 'application/octet-stream', index: 1 },
+    { subject: 'sensors/ä "q"/text', data_base64: 'b24=' },
+  ])
+  t.match(device.uplink.status().links, [
+    {
+      link: { state: 'connected' },
+      queuedRecords: 0,
+      lastAckAt: Number,
+      sentRecords: 3,
+      logs: [{ records: 0, acknowledged: 3 }],
+    },
+  ])
+})
+
+t.test('what was published offline drains in order, over restarts of the device', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  const folder = `${dir.path}/device`
+  for (let start = 0; start < 3; start++) {
+    await using device = await startDevice({ folder, url: cloud.url, online: false })
+    await device.count(start * 1_000, (start + 1) * 1_000)
+    t.match(device.uplink.status().links, [
+      { link: { state: 'cut' }, queuedRecords: (start + 1) * 1_000, oldestAt: Number },
+    ])
+  }
+  await using device = await startDevice({ folder, url: cloud.url })
+  await device.drained()
+  t.same(await numbersAt(cloud), range(0, 3_000))
+  t.match(await get(cloud, '/v1/devices/pi'), { records: 3_000, gaps: 0, duplicates: 0 })
+})
+
+t.test('the link is cut and restored', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  await using device = await startDevice({ folder: `${dir.path}/device`, url: cloud.url })
+  await device.count(0, 10)
+  await device.drained()
+  device.uplink.setOnline(false)
+  t.equal(device.uplink.isOnline, false)
+  await device.count(10, 20)
+  t.match(device.uplink.status().links, [{ link: { state: 'cut' }, queuedRecords: 10 }])
+  device.uplink.setOnline(true)
+  await device.drained()
+  t.same(await numbersAt(cloud), range(0, 20))
+})
+
+t.test(
+  'an expired record is not sent; the ledger entry that explains it comes before what follows',
+  async t => {
+    await using dir = await temporary()
+    await using cloud = await cloudAt(`${dir.path}/cloud`)
+    await using device = await startDevice({
+      folder: `${dir.path}/device`,
+      url: cloud.url,
+      online: false,
+      routes: [routeAll({ ttlMs: 60_000 })],
+    })
+    await device.count(0, 10)
+    await device.count(10, 20, { time: Date.now() - 120_000 })
+    await device.count(20, 30)
+    device.uplink.setOnline(true)
+    await device.drained()
+    const records = await recordsOf(cloud)
+    const messages = records.filter(record => record.type === 'fescue.message.v1')
+    t.same(
+      messages.map(record => record.data.n),
+      [...range(0, 10), ...range(20, 30)],
+    )
+    const entry = records.find(record => record.type === 'fescue.loss.v1')
+    t.match(entry, { data: { log: 'outbox.all.5', from: 10, to: 20, records: 10, reason: 'expired' } })
+    t.ok(entry.index < messages[10].index, 'the entry precedes the first record after the gap')
+    t.match(await get(cloud, '/v1/devices/pi'), { gaps: 0, lost: 10 })
+  },
+)
+
+t.test('an outbox at its bound drops oldest, into the ledger, and the endpoint sees no gap', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  await using device = await startDevice({
+    folder: `${dir.path}/device`,
+    url: cloud.url,
+    online: false,
+    routes: [routeAll({ maxBytes: 200_000 })],
+  })
+  await device.count(0, 10_000)
+  device.uplink.setOnline(true)
+  await device.drained()
+  const numbers = await numbersAt(cloud)
+  t.ok(numbers.length > 100 && numbers.length < 9_000, `${numbers.length} kept`)
+  t.same(numbers, range(10_000 - numbers.length, 10_000), 'the newest, in order')
+  t.match(await get(cloud, '/v1/devices/pi'), { gaps: 0, lost: 10_000 - numbers.length })
+})
+
+t.test('a higher priority goes first, each in order; a lower one still moves', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  const routes = [
+    routeAll({ name: 'low', filter: 'low', priority: 0 }),
+    routeAll({ name: 'high', filter: 'high', priority: 9 }),
+  ]
+  await using device = await startDevice({
+    folder: `${dir.path}/device`,
+    url: cloud.url,
+    online: false,
+    routes,
+    timings: { batchMaxRecords: 10 },
+  })
+  for (let n = 0; n < 300; n++)
+    await Promise.all([device.publish('low', { n }), device.publish('high', { n })])
+  device.uplink.setOnline(true)
+  await device.drained()
+  const records = await recordsOf(cloud)
+  const at = (topic: string) => records.filter(record => record.subject === topic)
+  t.same(
+    at('high').map(record => record.data.n),
+    range(0, 300),
+  )
+  t.same(
+    at('low').map(record => record.data.n),
+    range(0, 300),
+  )
+  t.ok(at('high')[299].index < at('low')[20].index, 'high is through while low has hardly begun')
+  t.ok(at('low')[0].index < at('high')[299].index, 'and low is not starved')
+})
+
+t.test('a route that is gone drains to its uplink, and its log is removed', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  const folder = `${dir.path}/device`
+  {
+    await using device = await startDevice({ folder, url: cloud.url, online: false })
+    await device.count(0, 5)
+  }
+  const routes = [routeAll({ name: 'other', filter: 'other' })]
+  {
+    const uplinks = [{ name: 'new', connector: 'http' as const, url: cloud.url, token: undefined, tls: {} }]
+    const moved = [routeAll({ name: 'other', filter: 'other', to: 'new' })]
+    await using device = await startDevice({ folder, url: cloud.url, routes: moved, uplinks })
+    t.match(device.uplink.status().detached, [{ log: /^outbox\.all\.5\.\d+$/, to: 'cloud', records: 5 }])
+  }
+  {
+    await using device = await startDevice({ folder, url: cloud.url, routes })
+    await device.drained()
+    t.same(await numbersAt(cloud), range(0, 5))
+  }
+  await using device = await startDevice({ folder, url: cloud.url, routes })
+  t.equal(device.store.findLog('outbox.all.5'), undefined)
+})
+
+t.test('drain lets the batch in flight end and stops; disposing again does nothing', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  const device = await startDevice({ folder: `${dir.path}/device`, url: cloud.url })
+  await device.count(0, 2_000)
+  await device.uplink.drain(1_000)
+  t.match(device.uplink.status().links, [{ link: { state: 'stopped' } }])
+  const { queuedRecords } = device.uplink.status().links[0] ?? {}
+  t.equal(
+    (await numbersAt(cloud)).length + Number(queuedRecords),
+    2_000,
+    'acknowledged is what the endpoint has',
+  )
+  await device[Symbol.asyncDispose]()
+  await device.uplink[Symbol.asyncDispose]()
+})
+
+t.test('a route to an uplink that is not there is refused', async t => {
+  await t.rejects(startDevice({ folder: undefined, url: 'http://127.0.0.1:1/v1/events', uplinks: [] }), {
+    code: 'FESCUE_NOT_FOUND',
+  })
+  await t.rejects(startDevice({ folder: undefined, url: 'ftp://127.0.0.1/' }), {
+    code: 'FESCUE_CONFIG_INVALID',
+  })
+})
+
+t.test('with nobody there the link is offline and says why', async t => {
+  await using device = await startDevice({ folder: undefined, url: 'http://127.0.0.1:1/v1/events' })
+  await device.count(0, 1)
+  await until(() => device.uplink.status().links[0]?.link.state === 'offline')
+  t.match(device.uplink.status().links, [
+    { link: { reason: /ECONNREFUSED/, retryAt: Number }, queuedRecords: 1 },
+  ])
+})
