@@ -1,5 +1,5 @@
 /** The disk under a bench: refuses memory file systems, measures fsync, counts the sectors of the device. */
-import { fdatasyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
 export interface DiskReport {
@@ -26,6 +26,7 @@ export function inspectDisk(folder: string): DiskReport {
     fdatasyncSync(file)
     times.push(performance.now() - before)
   }
+  closeSync(file)
   rmSync(path)
   times.sort((a, b) => a - b)
   const at = (share: number) => Math.round((times[Math.floor(times.length * share)] ?? 0) * 1000) / 1000

@@ -12,7 +12,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { FescueError } from '#base/errors.ts'
-import { isLoopback } from '#config/listen-check.ts'
+import { isLoopback } from '#base/loopback.ts'
 
 /**
  * `open`: no token. `loopback`: no token for callers on this machine. `token`: everybody else needs it.

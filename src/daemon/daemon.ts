@@ -81,6 +81,7 @@ export async function startDaemon(config: DeviceConfig, options: DaemonOptions):
     }),
   )
   starting.defer(observeProcess(metrics, version))
+  store.ledger.setLimits({ maxBytes: config.limits.ledgerMaxBytes, overflow: 'drop-oldest' })
   observeStore(metrics, store)
   const secret = await openSecret(config.data)
   const devices = await Devices.open({ dataFolder: config.data, secret, users: config.users })

@@ -36,9 +36,20 @@ export const guestFiles: readonly string[] = [
   'boot.ts',
 ]
 
+/** Node's stripper without its warning that it is experimental, which would stand on every daemon's standard error. */
+function stripTypes(source: string): string {
+  const { emitWarning } = process
+  process.emitWarning = () => {}
+  try {
+    return stripTypeScriptTypes(source)
+  } finally {
+    process.emitWarning = emitWarning
+  }
+}
+
 /** One file's code without types, comments, imports and exports. Comments stand on lines of their own. */
 export function plainScript(source: string): string {
-  return stripTypeScriptTypes(source)
+  return stripTypes(source)
     .replace(/^import\b[^;]*?\bfrom '[^']*'/gm, '')
     .replace(/^ *\/\*\*[\s\S]*?\*\//gm, '')
     .replace(/^ *\/\/.*$/gm, '')

@@ -1,6 +1,6 @@
 /**
- * Holds a function back while a log that it may publish to is full and blocks: SEMANTICS reserves room for an
- * invocation's outputs before it is dispatched, because nothing waits inside a batch. At most `holdMaxMs`: two
+ * Holds a function back while a log that it may publish to is full and blocks: room for the outputs of an
+ * invocation is made before it is dispatched, because nothing waits inside a batch. At most `holdMaxMs`: two
  * functions that feed each other must not stand still for ever.
  */
 import type { Clock } from '#base/clock.ts'

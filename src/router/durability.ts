@@ -13,7 +13,7 @@ export interface TopicDurability {
   readonly qos12: Durability
 }
 
-/** Without a rule QoS 0 survives a crash of the process, QoS 1 and 2 a loss of power (SEMANTICS, The promise). */
+/** Without a rule QoS 0 survives a crash of the process, QoS 1 and 2 a loss of power. */
 export function durabilityOf(topic: string, rules: readonly DurabilityRule[]): TopicDurability {
   const rule = rules.find(candidate => filterMatches(candidate.filter, topic))
   return rule === undefined ? { qos0: 'process', qos12: 'power' } : { qos0: rule.class, qos12: rule.class }

@@ -37,7 +37,7 @@ export function originText(origin: Origin): string {
   }
 }
 
-/** Whether the origin can be held back while a log with overflow `block` is full (SEMANTICS, Logs). */
+/** Whether the origin can be held back while a log with overflow `block` is full. */
 export function canWait(message: Message): boolean {
   const { kind } = message.origin
   return message.qos > 0 && (kind === 'mqtt' || kind === 'http' || kind === 'downlink')

@@ -1,5 +1,5 @@
 /**
- * Who is to blame for the deaths of executors (SEMANTICS: blame), as pure bookkeeping.
+ * Who is to blame for the deaths of executors, as pure bookkeeping.
  *
  *   death ─┬─ the culprit is known (ran alone, named itself, passed its deadline) ──► charge
  *          └─ several ran ──► each is a suspect: its next batch is probed, alone and one message at a time

@@ -22,12 +22,14 @@ import {
   parseHeap,
   parseLoaded,
   parseProgress,
+  type SetupBody,
   toExecutor,
   type WireSpec,
 } from '#base/wire/executor-protocol.ts'
 import type { Frame } from '#base/wire/frame.ts'
 import type { BatchRun, ReadRequest } from './batch-run.ts'
-import { type ExecutorFiles, executorCommand } from './executor-command.ts'
+import { executorCommand } from './executor-command.ts'
+import type { ExecutorFiles } from './executor-files.ts'
 import { type MemoryFence, readResidentBytes } from './memory-fence.ts'
 import type { FunctionSpec } from './sandbox.ts'
 
@@ -95,8 +97,10 @@ export class ExecutorProcess {
     this.#child = spawn(program, args, {
       cwd: '/',
       env: { TZ: parts.timeZone },
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
     })
+    this.#child.stdin?.on('error', () => {}) // Its end is told by `exit`.
+    this.#child.stdin?.end(parts.files.program.kind === 'text' ? parts.files.program.text : undefined)
     this.#child.on('error', error => this.#exited(`it cannot be started: ${error.message}`, false))
     this.#child.on('exit', (code, signal) =>
       this.#exited(signal === null ? `exit code ${code}` : `signal ${signal}`, signal === 'SIGKILL'),
@@ -114,6 +118,8 @@ export class ExecutorProcess {
         if (error !== undefined && 'code' in error === false) this.#kill('protocol', error.message, undefined)
       },
     })
+    const { guest, buffer } = parts.files
+    this.#channel.send(toExecutor.setup, 0, jsonBody({ guest, buffer } satisfies SetupBody))
   }
 
   get pid(): number | undefined {

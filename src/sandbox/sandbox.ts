@@ -68,7 +68,7 @@ export type Effect =
   | { readonly type: 'set'; readonly key: string; readonly value: string }
   | { readonly type: 'delete'; readonly key: string }
 
-/** Lambda's error document (functions.md, 1.4). */
+/** The error document of AWS Lambda's Node runtime. */
 export interface ErrorDocument {
   readonly errorType: string
   readonly errorMessage: string

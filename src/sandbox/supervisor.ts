@@ -14,7 +14,7 @@ import { type Clock, systemClock } from '#base/clock.ts'
 import { FescueError } from '#base/errors.ts'
 import { type Logger, silentLogger } from '#base/logger.ts'
 import { type Metrics, noMetrics } from '#base/metrics.ts'
-import { checkoutFiles, type ExecutorFiles } from './executor-command.ts'
+import { checkoutFiles, type ExecutorFiles } from './executor-files.ts'
 import { type Death, ExecutorProcess } from './executor-process.ts'
 import { HostedFunction, type Place } from './hosted-function.ts'
 import { MemoryFence } from './memory-fence.ts'
@@ -65,7 +65,7 @@ export class Supervisor implements Sandbox {
   readonly #logger: Logger
   readonly #metrics: Metrics
   readonly #idleMs: number
-  readonly #files: ExecutorFiles
+  #files: ExecutorFiles | undefined
   readonly #startTimeoutMs: number | undefined
   readonly #fence: MemoryFence
   readonly #functions = new Map<string, HostedFunction>()
@@ -80,7 +80,7 @@ export class Supervisor implements Sandbox {
     this.#metrics = options.metrics ?? noMetrics
     this.#idleMs = options.idleMs ?? idleDefaultMs
     this.#startTimeoutMs = options.startTimeoutMs
-    this.#files = options.files ?? checkoutFiles()
+    this.#files = options.files
     this.#fence = new MemoryFence(this.#logger)
   }
 
@@ -158,7 +158,7 @@ export class Supervisor implements Sandbox {
       clock: this.#clock,
       logger: this.#logger,
       fence: this.#fence,
-      files: this.#files,
+      files: this.#filesOnce(),
       ...(this.#startTimeoutMs === undefined ? {} : { startTimeoutMs: this.#startTimeoutMs }),
       timeZone,
       died: death => {
@@ -169,6 +169,12 @@ export class Supervisor implements Sandbox {
     })
     this.#logger.debug({ place, pid: executor.pid }, 'executor started')
     return executor
+  }
+
+  /** Made when the first executor is started, so that a daemon without functions pays nothing. */
+  #filesOnce(): ExecutorFiles {
+    this.#files ??= checkoutFiles()
+    return this.#files
   }
 
   #died(place: Place, slot: Slot, executor: ExecutorProcess, death: Death): void {

@@ -61,7 +61,7 @@ class DamagedFolder extends Error {}
 
 /** LevelDB takes a folder without CURRENT for a new one and removes the tables in it. */
 async function checkCurrent(folder: string): Promise<void> {
-  const names = await readdir(folder).catch(error => {
+  const names: string[] = await readdir(folder).catch(error => {
     if (error.code === 'ENOENT') return []
     if (error.code === 'ENOTDIR') throw new DamagedFolder(`${folder} is no folder`)
     throw error

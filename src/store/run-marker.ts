@@ -1,6 +1,6 @@
 /**
  * What the database says about the run that writes it: where it ran, in which boot, and whether it ended well.
- * From that follows whether a new epoch begins (SEMANTICS, Identity).
+ * From that follows whether a new epoch begins.
  */
 import type { Backend, BackendOperation } from './backend.ts'
 import { meta } from './keys.ts'

@@ -24,9 +24,21 @@ ${rows.join('\n')}
 `
 }
 
+/** Table rows without the alignment that a formatter gives them. */
+function rowsOf(text: string): string[] {
+  return text
+    .split('\n')
+    .filter(line => line.startsWith('| `FESCUE_'))
+    .map(line => line.replace(/ +/g, ' '))
+}
+
 t.test('errors.md has every code with its status, and no other', async t => {
   if (process.env.TAP_SNAPSHOT === '1') writeFileSync(file, page())
-  t.equal(readFileSync(file, 'utf8'), page(), 'TAP_SNAPSHOT=1 node test/base/errors.test.ts writes it anew')
+  t.same(
+    rowsOf(readFileSync(file, 'utf8')),
+    rowsOf(page()),
+    'TAP_SNAPSHOT=1 node test/base/errors.test.ts writes it anew',
+  )
 })
 
 t.test('codes and texts keep their form', async t => {

@@ -4,7 +4,7 @@
  */
 import { Socket } from 'node:net'
 
-const { attack } = JSON.parse(process.argv[2])
+const attack = process.argv[2]
 const socket = new Socket({ fd: 3, readable: true, writable: true })
 
 function frame(type, id, body) {

@@ -9,7 +9,7 @@ const walks: Readonly<Record<string, string>> = {
   'constructor of the event': `event.constructor.constructor('return typeof process.binding')()`,
   'constructor of an error': `(() => { try { null.x } catch (e) { return e.constructor.constructor('return typeof process.binding')() } })()`,
   'constructor of a promise of the host': `state.get('a').constructor.constructor('return typeof process.binding')()`,
-  'error of a host call': `(() => { try { new URL('::') } catch (e) { return [e.stack.includes('node:') , e.stack.includes('/work')].includes(true) ? 'host stack' : 'undefined' } })()`,
+  'error of a host call': `(() => { try { new URL('::') } catch (e) { return /node:|file:|executor/.test(e.stack) ? 'host stack' : 'undefined' } })()`,
   'globals that boot uses': `[typeof ivm, typeof host, typeof memory, typeof boot, typeof Trampoline, typeof $0].find(x => x !== 'undefined') ?? 'undefined'`,
   'own keys of the global': `Reflect.ownKeys(globalThis).map(String).find(k => /ivm|host|guest|boot|\\$/i.test(k)) ?? 'undefined'`,
   'caller and arguments of the trampoline': `(() => { try { return typeof (function f() { return f.caller })()?.caller } catch { return 'undefined' } })()`,

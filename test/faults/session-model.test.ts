@@ -1,7 +1,7 @@
 /**
  * Persistent sessions against a model: random subscribe, publish, acknowledge, reconnect, restart and kill.
  *
- * What must hold (SEMANTICS of sessions): each queued message is delivered at least once, with its one packet id;
+ * What must hold: each queued message is delivered at least once, with its one packet id;
  * first deliveries come in offset order; nothing is delivered after its acknowledgement was committed; DUP is set on
  * what was sent before, and else only on what was queued at a kill.
  */

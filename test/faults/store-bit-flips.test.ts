@@ -127,3 +127,27 @@ t.test('each file removed or cut in turn: the store starts and gives no wrong va
     }
   }
 })
+
+t.test('a compaction that meets a damaged table is mended, and writes go on', async t => {
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'fescue-compaction-'))
+  await fill(dir.path)
+  const level = join(dir.path, 'level')
+  const tables = (await readdir(level)).filter(name => name.endsWith('.ldb'))
+  t.ok(tables.length > 0)
+  for (const name of tables) {
+    const bytes = await readFile(join(level, name))
+    const at = Math.floor(bytes.length / 3)
+    bytes[at] = (bytes[at] ?? 0) ^ 0xff
+    await writeFile(join(level, name), bytes)
+  }
+  await using store = await openStore(optionsOf(dir.path))
+  const log = store.log('b', wide)
+  for (let round = 0; round < 300; round++) {
+    const tx = new Transaction().require('power')
+    for (let index = 0; index < 20; index++) tx.append(log, record(textOf(index)))
+    tx.put('s', `k${round * 20}`, Buffer.from(`value ${round * 20}`))
+    await store.write(tx)
+  }
+  t.equal((await payloads(store, 'b')).length, 6_000)
+  t.same(store.health, { state: 'ok' })
+})

@@ -10,7 +10,7 @@
 import { WireError } from './frame.ts'
 
 /** Types of frames that the daemon sends. */
-export const toExecutor = { load: 1, unload: 2, items: 3, reply: 4, allowCreate: 5, stop: 6 } as const
+export const toExecutor = { load: 1, unload: 2, items: 3, reply: 4, allowCreate: 5, setup: 6 } as const
 /** Types of frames that the executor sends. */
 export const fromExecutor = {
   ready: 16,
@@ -24,6 +24,13 @@ export const fromExecutor = {
   catastrophe: 24,
   disposed: 25,
 } as const
+
+/** Body of `setup`, the first frame of all: texts that the executor runs in isolates. */
+export interface SetupBody {
+  readonly guest: string
+  /** An expression whose value is `Buffer`, or empty. */
+  readonly buffer: string
+}
 
 /** A function as it travels; sandbox's FunctionSpec fits. */
 export interface WireSpec {

@@ -189,3 +189,9 @@ export function partOfItems(
     keys: items.keys.slice(from, to),
   }
 }
+
+/** The invocation id of the `n`-th item. */
+export function idOfItem(items: IsolateItems, n: number, payload: 'json' | 'binary'): string {
+  const one = partOfItems(items, n, 1, payload)
+  return one.text.slice(0, new Float64Array(one.numbers)[3] ?? 0)
+}

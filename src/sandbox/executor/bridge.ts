@@ -5,7 +5,6 @@
  * checked here, because a function that breaks out of the trampoline could call with anything (D5).
  */
 import { createCipheriv, createHmac } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { IsolatedVm } from './native.ts'
 
 /** Bytes of randomness in a block. */
@@ -59,23 +58,11 @@ export function parseUrl(href: unknown, base: unknown, part: unknown, value: unk
   }
 }
 
-/** The library `buffer` with what it requires, as one expression whose value is `Buffer`. */
-export function bufferText(files: Readonly<Record<string, string>>): string | undefined {
-  const names = Object.keys(files)
-  if (names.length === 0) return undefined
-  const bodies = names.map(
-    name =>
-      `${JSON.stringify(name)}: (exports, module, require) => {${readFileSync(files[name] ?? '', 'utf8')}\n}`,
-  )
-  return `(() => { const files = {${bodies.join(',\n')}}
-    const load = name => { const module = { exports: {} }; files[name](module.exports, module, load); return module.exports }
-    return load('buffer').Buffer })()`
-}
-
 export interface BridgeParts {
   readonly vm: IsolatedVm
   readonly seedKey: string
-  readonly bufferFiles: Readonly<Record<string, string>>
+  /** An expression whose value is `Buffer`, or empty. */
+  readonly buffer: string
   flush(written: number, field: string | ArrayBuffer | undefined): void
 }
 
@@ -107,7 +94,7 @@ export function answerCall(
     case 'url':
       return parseUrl(a, b, c, d)
     case 'source':
-      return a === 'buffer' ? bufferText(parts.bufferFiles) : undefined
+      return a === 'buffer' && parts.buffer !== '' ? parts.buffer : undefined
     default:
       return undefined
   }

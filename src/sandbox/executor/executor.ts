@@ -13,12 +13,13 @@ import {
   fromExecutor,
   jsonBody,
   type LoadedBody,
+  type SetupBody,
   toExecutor,
   type WireSpec,
 } from '#base/wire/executor-protocol.ts'
 import type { Frame } from '#base/wire/frame.ts'
 import { FunctionRun } from './function-run.ts'
-import type { GuestScript } from './guest-script.ts'
+import { GuestScript } from './guest-script.ts'
 import type { IsolatedVm } from './native.ts'
 
 /** How often deadlines are looked at. */
@@ -31,8 +32,6 @@ const recordsFrameBytes = 1_048_576
 export interface ExecutorParts {
   readonly socket: Duplex
   readonly vm: IsolatedVm
-  readonly guest: GuestScript
-  readonly bufferFiles: Readonly<Record<string, string>>
   /** Ends the process at once: the socket ended, or an isolate cannot be stopped. */
   die(): void
 }
@@ -48,6 +47,7 @@ export class Executor {
   readonly #functions = new Map<number, FunctionRun>()
   /** What the daemon knows of a function's run. */
   readonly #reported = new Map<number, { run: number; current: boolean }>()
+  #setup: { readonly guest: GuestScript; readonly buffer: string } | undefined
   #creations: Creation[] = []
   #ticker: NodeJS.Timeout | undefined
   #ticks = 0
@@ -67,6 +67,11 @@ export class Executor {
   #take(frame: Frame): void {
     const run = this.#functions.get(frame.id)
     switch (frame.type) {
+      case toExecutor.setup: {
+        const { guest, buffer }: SetupBody = JSON.parse(frame.body.toString())
+        this.#setup = { guest: new GuestScript(guest), buffer }
+        return
+      }
       case toExecutor.load:
         this.#load(frame.id, JSON.parse(frame.body.toString()))
         return
@@ -99,7 +104,9 @@ export class Executor {
   }
 
   #load(id: number, spec: WireSpec): void {
-    const { vm, guest, bufferFiles } = this.#parts
+    const { vm } = this.#parts
+    const { guest, buffer } = this.#setup ?? {}
+    if (guest === undefined || buffer === undefined) return
     const send = (type: number, body: object) => this.#channel.send(type, id, jsonBody(body))
     this.#functions.set(
       id,
@@ -107,7 +114,7 @@ export class Executor {
         {
           vm,
           guest,
-          bufferFiles,
+          buffer,
           ready: () => this.#channel.ready,
           allowCreate: () => this.#allowCreate(id),
           created: (coldStartMs, heapBytes) => {

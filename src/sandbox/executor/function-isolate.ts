@@ -11,6 +11,7 @@
 import type ivm from 'isolated-vm'
 import type { ErrorBody, WireSpec } from '#base/wire/executor-protocol.ts'
 import type { GuestSpec } from '#guest/boot.ts'
+import { regionBytes } from '#guest/region.ts'
 import type { GuestScript } from './guest-script.ts'
 import { Lane } from './lane.ts'
 import type { IsolatedVm } from './native.ts'
@@ -20,11 +21,13 @@ import { exited, syntaxError, timedOut, unhandledRejection } from './outcome.ts'
 export const loadTimeoutMs = 10_000
 /** Share of its memory that an isolate may hold when it is kept for another context. */
 const reuseHeapShare = 0.5
+/** Contexts after which an isolate is replaced: a released one leaves a little behind. */
+const contextsMax = 500
 
 export interface IsolateServices {
   readonly vm: IsolatedVm
   readonly guest: GuestScript
-  readonly bufferFiles: Readonly<Record<string, string>>
+  readonly buffer: string
   /** Resolves when the process may reserve memory for one more isolate. */
   allowCreate(): Promise<void>
   /** An isolate was created (with its cold start) or disposed. */
@@ -59,6 +62,10 @@ export class FunctionIsolate {
   /** When the module began to load, monotonic ms; undefined when none is loading. */
   loadingSince: number | undefined
   #loadExpired = false
+  /** Memory of closed lanes: to be used again, since V8 frees what it shares with an isolate late. */
+  #memories: SharedArrayBuffer[] = []
+  /** Contexts made in the isolate. */
+  #contexts = 0
 
   constructor(services: IsolateServices, spec: WireSpec) {
     this.#services = services
@@ -107,6 +114,8 @@ export class FunctionIsolate {
       onCatastrophicError: message => this.#services.catastrophe(message),
     })
     this.#open = undefined
+    this.#contexts = 0
+    this.#memories = []
   }
 
   async #compile(): Promise<OpenIsolate> {
@@ -135,9 +144,12 @@ export class FunctionIsolate {
       ...open,
       spec: this.#guestSpec,
       seedKey: this.#spec.seedKey,
-      bufferFiles: this.#services.bufferFiles,
+      buffer: this.#services.buffer,
+      memory: this.#memories.pop() ?? new SharedArrayBuffer(regionBytes),
+      released: memory => this.#memories.push(memory),
       flooded: () => this.#services.flooded(lane),
     })
+    this.#contexts++
     const problem = await lane.open()
     return problem === undefined ? { kind: 'open', lane } : { kind: 'broken', error: JSON.parse(problem) }
   }
@@ -163,9 +175,13 @@ export class FunctionIsolate {
     return leftMs
   }
 
-  /** Whether enough memory is free for another context; asks V8. */
+  /** Whether the isolate may hold another context: it is not worn, and enough of its memory is free. */
   async reusable(): Promise<boolean> {
-    return this.present && (await this.heapBytes()) < this.#spec.memoryMiB * 1_048_576 * reuseHeapShare
+    return (
+      this.present &&
+      this.#contexts < contextsMax &&
+      (await this.heapBytes()) < this.#spec.memoryMiB * 1_048_576 * reuseHeapShare
+    )
   }
 
   /** V8's heap and array buffers; 0 when there is no isolate. */

@@ -10,11 +10,11 @@
  * fresh context, so that the rejection finds its owner. What a disposed isolate had finished is kept.
  */
 import type { EndedBody, ErrorBody, ProgressBody, WireSpec } from '#base/wire/executor-protocol.ts'
-import { decodeItems, type IsolateItems, itemNumbers, partOfItems } from '#base/wire/items.ts'
+import { decodeItems, type IsolateItems, idOfItem, partOfItems } from '#base/wire/items.ts'
 import { type Answer, Flight } from './flight.ts'
 import { FunctionIsolate, type IsolateServices } from './function-isolate.ts'
 import type { Lane } from './lane.ts'
-import { exited, timedOut, unhandledRejection } from './outcome.ts'
+import { lossEnd, unhandledRejection } from './outcome.ts'
 import { walkRecords } from './record-walk.ts'
 import { SideBySide } from './side-by-side.ts'
 import { WorkQueue } from './work-queue.ts'
@@ -289,20 +289,8 @@ export class FunctionRun {
     if (!between) cause.released += walked.results
     const last = cause.items.first + cause.items.count - 1
     const index = fate.kind === 'expired' && !between ? fate.index : Math.min(cause.nextIndex, last)
-    this.#end(this.#lossEnd(cause, index, error))
-  }
-
-  #lossEnd(cause: Flight, index: number, error: unknown): End {
-    const id = invocationIdOf(cause.items, index - cause.items.first, this.#spec.payload)
-    if (cause.fate.kind === 'expired')
-      return { kind: 'timeout', index, error: timedOut(id, this.#spec.timeoutMs) }
-    if (cause.fate.kind === 'flooded') return { kind: 'failed', index, error: exited(id, 'too much output') }
-    const message = error instanceof Error ? error.message : String(error)
-    return {
-      kind: 'failed',
-      index,
-      error: exited(id, message.includes('memory') ? 'signal: killed' : message),
-    }
+    const id = idOfItem(cause.items, index - cause.items.first, this.#spec.payload)
+    this.#end(lossEnd(fate.kind, index, id, this.#spec.timeoutMs, error))
   }
 
   #flooded(lane: Lane): void {
@@ -404,10 +392,4 @@ export class FunctionRun {
     this.#giveUpIsolate()
     if (run !== undefined) this.#services.ended({ run: run.run, end: { kind: 'returned' } })
   }
-}
-
-/** The invocation id of the `n`-th item. */
-function invocationIdOf(items: IsolateItems, n: number, payload: 'json' | 'binary'): string {
-  const one = partOfItems(items, n, 1, payload)
-  return one.text.slice(0, new Float64Array(one.numbers)[3] ?? itemNumbers)
 }

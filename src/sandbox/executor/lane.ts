@@ -35,7 +35,11 @@ export interface LaneParts {
   readonly module: ivm.Script
   readonly spec: GuestSpec
   readonly seedKey: string
-  readonly bufferFiles: Readonly<Record<string, string>>
+  readonly buffer: string
+  /** Memory to share with the context; no other context uses it now. */
+  readonly memory: SharedArrayBuffer
+  /** Nothing uses the memory any more. */
+  released(memory: SharedArrayBuffer): void
   /** The lane wrote more than it may. */
   flooded(): void
 }
@@ -45,7 +49,6 @@ export class Lane {
   readonly #words: Int32Array
   readonly #wake: Float64Array
   readonly #bytes: Buffer
-  readonly #memory: SharedArrayBuffer
   #context: ivm.Context | undefined
   #entries: ReadonlyMap<EntryName, ivm.Reference> = new Map()
   #flushed: Buffer[] = []
@@ -55,10 +58,10 @@ export class Lane {
 
   constructor(parts: LaneParts) {
     this.#parts = parts
-    this.#memory = new SharedArrayBuffer(regionBytes)
-    this.#words = new Int32Array(this.#memory, 0, 8)
-    this.#wake = new Float64Array(this.#memory, wakeByte, 1)
-    this.#bytes = Buffer.from(this.#memory)
+    this.#words = new Int32Array(parts.memory, 0, 8)
+    this.#wake = new Float64Array(parts.memory, wakeByte, 1)
+    this.#bytes = Buffer.from(parts.memory)
+    this.#words.fill(0)
     this.#wake[0] = Infinity
   }
 
@@ -98,7 +101,7 @@ export class Lane {
       const host = new vm.Callback(
         (name: unknown, a: unknown, b: unknown, c: unknown, d: unknown) =>
           answerCall(
-            { vm, seedKey: this.#parts.seedKey, bufferFiles: this.#parts.bufferFiles, flush: this.#flush },
+            { vm, seedKey: this.#parts.seedKey, buffer: this.#parts.buffer, flush: this.#flush },
             name,
             a,
             b,
@@ -107,7 +110,7 @@ export class Lane {
           ),
         { sync: true },
       )
-      const memory = new vm.ExternalCopy(this.#memory).copyInto({ release: true })
+      const memory = new vm.ExternalCopy(this.#parts.memory).copyInto({ release: true })
       const entries = (await boot.apply(undefined, [JSON.stringify(spec), memory, host], {
         result: { reference: true },
       })) as ivm.Reference
@@ -172,12 +175,15 @@ export class Lane {
 
   /** Gives the context up. */
   close(): void {
+    const { memory, released } = this.#parts
+    if (this.#context !== undefined && !this.busy) released(memory)
     try {
       for (const entry of this.#entries.values()) entry.release()
       this.#context?.release()
     } catch {
       // The isolate is gone already.
     }
+    this.#context = undefined
     this.#entries = new Map()
   }
 }

@@ -1,5 +1,6 @@
 /** Error documents of failures that the platform, not the function, puts into words (Lambda's names for them). */
-import type { ErrorBody } from '#base/wire/executor-protocol.ts'
+import type { EndedBody, ErrorBody } from '#base/wire/executor-protocol.ts'
+import type { Fate } from './flight.ts'
 
 const messageCharactersMax = 2048
 
@@ -42,5 +43,23 @@ export function syntaxError(error: unknown): ErrorBody {
     errorType: 'Runtime.UserCodeSyntaxError',
     errorMessage: message.slice(0, messageCharactersMax),
     trace: [],
+  }
+}
+
+/** How a run ends whose isolate is gone: charged to the item `index`, for the reason that its fate names. */
+export function lossEnd(
+  fate: Fate['kind'],
+  index: number,
+  id: string,
+  timeoutMs: number,
+  error: unknown,
+): EndedBody['end'] {
+  if (fate === 'expired') return { kind: 'timeout', index, error: timedOut(id, timeoutMs) }
+  if (fate === 'flooded') return { kind: 'failed', index, error: exited(id, 'too much output') }
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    kind: 'failed',
+    index,
+    error: exited(id, message.includes('memory') ? 'signal: killed' : message),
   }
 }

@@ -8,6 +8,9 @@ import type { ErrorBody } from '#base/wire/executor-protocol.ts'
 import { WireError } from '#base/wire/frame.ts'
 import { durationAt, readRecord, recordKind, skipResult } from '#base/wire/records.ts'
 
+/** What two readings of a clock that counts whole milliseconds cannot tell from nothing. */
+const clockStepsMs = 2
+
 export interface Walked {
   /** Whole records to send on, failures left out. */
   readonly parts: readonly Buffer[]
@@ -54,7 +57,7 @@ export function walkRecords(bytes: Buffer, elapsedMs: number, keep: 'all' | 'log
     at = span.to
     if (span.kind === recordKind.result) {
       results++
-      if (bytes.readDoubleLE(span.from + durationAt) < 1) durations.push(span.from + durationAt)
+      if (bytes.readDoubleLE(span.from + durationAt) < clockStepsMs) durations.push(span.from + durationAt)
     }
     if (span.kind === recordKind.failure) {
       const record = readRecord(new ByteReader(bytes, span.from))
@@ -66,6 +69,6 @@ export function walkRecords(bytes: Buffer, elapsedMs: number, keep: 'all' | 'log
     }
   }
   if (at > partFrom) parts.push(bytes.subarray(partFrom, at))
-  for (const position of durations) bytes.writeDoubleLE(Math.min(1, elapsedMs / results), position)
+  for (const position of durations) bytes.writeDoubleLE(Math.min(clockStepsMs, elapsedMs / results), position)
   return { parts, results, failure }
 }

@@ -1,5 +1,5 @@
 /**
- * Which of a function's lanes read state that another has written meanwhile (SEMANTICS: concurrency).
+ * Which of a function's lanes read state that another has written meanwhile.
  *
  *   begin ──► snapshot ──► … handler reads and writes … ──► conflicts(snapshot, reads)? ──no──► commit(writes)
  *                                                                └──yes──► run again: no attempt is counted

@@ -269,3 +269,13 @@ t.test('log lines come with their invocation, and a flood of them is cut and cou
     text: /^\d+ log lines dropped: more than 262144 characters in a second$/,
   })
 })
+
+t.test('timers of a message end with it', async t => {
+  await using sandbox = createSandbox()
+  const code = `let fired = 0; exports.handler = async e => { if (e.set) { setTimeout(() => fired++, 5); setInterval(() => fired++, 5) }
+    else await new Promise(r => setTimeout(r, 40)); return fired }`
+  sandbox.load(specOf('timers', code))
+  const { results, end } = await runBatch(sandbox, 'timers', [itemOf(1, { set: true }), itemOf(2, {})])
+  t.equal(end.kind, 'done')
+  t.equal(results.get(1)?.value, '0', 'nothing of the first message ran in the second')
+})
