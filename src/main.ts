@@ -1,12 +1,12 @@
 #!/usr/bin/env node
+import { problemOfNode } from '#cli/node-version.ts'
 /**
  * The entry of every `fescue` command: checks Node, names the process's streams and signals, dispatches.
  *
  * The first SIGINT or SIGTERM asks the command to end (D7); a second, or five seconds, ends the process. Only
  * this file touches `process.exit` and signal handlers.
  */
-import { replaceWithCached, useCompileCache } from '#cli/compile-cache.ts'
-import { problemOfNode } from '#cli/node-version.ts'
+import { relaunchAsServer, useCompileCache } from '#cli/relaunch.ts'
 
 /** Commands that stay: worth starting over with the compile cache. */
 const servers: ReadonlySet<string> = new Set(['start', 'dev', 'cloud'])
@@ -21,7 +21,7 @@ async function main(): Promise<void> {
     process.stderr.write(`${problem}\n`)
     process.exit(1)
   }
-  if (servers.has(process.argv[2] ?? '')) replaceWithCached(process)
+  if (servers.has(process.argv[2] ?? '')) relaunchAsServer(process)
   useCompileCache(process.env)
   const { run } = await import('#cli/run.ts')
   // Timers of the parts do not keep the process alive; what is awaited here must.

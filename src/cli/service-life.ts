@@ -4,7 +4,7 @@
  */
 import { FescueError } from '#base/errors.ts'
 import { type Service, untilAborted } from '#base/service.ts'
-import { flushCompileCache } from './compile-cache.ts'
+import { flushCompileCache } from './relaunch.ts'
 
 /** Of the five seconds between a SIGTERM and the end: the rest is for closing. */
 export const drainGraceMs = 3_000

@@ -20,7 +20,7 @@ export function findProgram(name: string): string | undefined {
 const descriptorsMax = 64
 
 /** Program and arguments that start an executor; a program that is a text goes to its standard input. */
-export function executorCommand({ program, native }: ExecutorFiles): readonly string[] {
+export function executorCommand({ program, native }: ExecutorFiles, timeZone: string): readonly string[] {
   const prlimit = findProgram('prlimit')
   const setpriv = findProgram('setpriv')
   const env = findProgram('env')
@@ -28,8 +28,8 @@ export function executorCommand({ program, native }: ExecutorFiles): readonly st
   return [
     ...(prlimit === undefined ? [] : [prlimit, '--core=0', '--fsize=0', `--nofile=${descriptorsMax}`, '--']),
     ...(setpriv === undefined ? [] : [setpriv, '--pdeathsig', 'KILL', '--no-new-privs', '--']),
-    // Whoever hooks into spawn (a test runner does) may add options that the fences do not let Node read.
-    ...(env === undefined ? [] : [env, '-u', 'NODE_OPTIONS']),
+    // Whoever hooks into spawn (a test runner does) may add variables; NODE_OPTIONS among them would undo fences.
+    ...(env === undefined ? [] : [env, '-i', `TZ=${timeZone}`]),
     process.execPath,
     '--no-node-snapshot',
     '--permission',

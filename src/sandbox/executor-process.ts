@@ -93,7 +93,7 @@ export class ExecutorProcess {
   constructor(parts: ExecutorProcessParts) {
     this.#parts = parts
     this.startedAt = parts.clock.monotonic()
-    const [program = '', ...args] = executorCommand(parts.files)
+    const [program = '', ...args] = executorCommand(parts.files, parts.timeZone)
     this.#child = spawn(program, args, {
       cwd: '/',
       env: { TZ: parts.timeZone },

@@ -106,10 +106,10 @@ export function childrenOf(pid: number): { pid: number; command: string }[] {
   return found
 }
 
-/** Pids of the executors below a daemon (also through a wrapper such as setpriv, which execs). */
+/** Pids of the executors below a daemon: the children that may load the native module. */
 export function executorsOf(daemonPid: number): number[] {
   return childrenOf(daemonPid)
-    .filter(({ command }) => command.includes('executor'))
+    .filter(({ command }) => command.includes('--allow-addons'))
     .map(({ pid }) => pid)
 }
 

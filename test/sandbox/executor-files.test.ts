@@ -30,7 +30,7 @@ t.test('the text is a module that Node runs as it is', async t => {
 })
 
 t.test('an executor may read its native module only', async t => {
-  const command = executorCommand(checkoutFiles())
+  const command = executorCommand(checkoutFiles(), 'UTC')
   t.same(
     command.filter(each => each.startsWith('--allow')),
     ['--allow-addons', `--allow-fs-read=${nativeModule()}`],
