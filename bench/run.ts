@@ -7,11 +7,12 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { deviceBytesWritten, inspectDisk } from './disk.ts'
+import { measureFootprint, proportionalMb } from './footprint.ts'
 import { type LoadOptions, type LoadResult, runLoad } from './load.ts'
 import { type Peer, startFescuePeer, startMosquitto } from './peers.ts'
 
@@ -60,21 +61,15 @@ async function measure(peer: Peer, folder: string, each: Case, round: number): P
   const result = await runLoad({ ...each.load, ...routes[peer.name]!, port: peer.port })
   const written = deviceBytesWritten(folder) - before
   const messages = result.deliveredPerSecond * (each.load.seconds + each.load.warmSeconds)
-  const resident = await Promise.all(peer.pids().map(proportionalKib))
+  const resident = await Promise.all(peer.pids().map(proportionalMb))
   return {
     case: each.name,
     peer: peer.name,
     round,
     ...result,
     deviceBytesPerMessage: Math.round(written / Math.max(1, messages)),
-    residentMb: Math.round(resident.reduce((sum, kib) => sum + kib, 0) / 1024),
+    residentMb: Math.round(resident.reduce((sum, mb) => sum + mb, 0)),
   }
-}
-
-/** Proportional set size in KiB: shared pages counted by their share. */
-async function proportionalKib(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')
-  return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0)
 }
 
 function median(values: readonly number[]): number {
@@ -113,6 +108,8 @@ console.log(
   `disk ${disk.device} ${disk.fileSystem}: fsync p50 ${disk.fsyncP50Ms} ms, p99 ${disk.fsyncP99Ms} ms`,
 )
 const rows: Row[] = []
+const footprint = await measureFootprint(join(folder, 'footprint'))
+console.log(footprint)
 try {
   for (let round = 1; round <= Number(flags.rounds); round++) {
     for (const each of cases) {
@@ -137,6 +134,6 @@ if (flags.json !== undefined) {
   const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, disk }
   await writeFile(
     flags.json,
-    `${JSON.stringify({ date: new Date().toISOString(), commit, machine, summary: summary(rows), rows }, null, 2)}\n`,
+    `${JSON.stringify({ date: new Date().toISOString(), commit, machine, footprint, summary: summary(rows), rows }, null, 2)}\n`,
   )
 }
