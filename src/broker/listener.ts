@@ -169,7 +169,7 @@ async function read(file: string): Promise<Buffer> {
   try {
     return await readFile(file)
   } catch (cause) {
-    throw new FescueError('FESCUE_CONFIG_UNREADABLE', `mqtt.tls: ${file} cannot be read`, { cause })
+    throw new FescueError('FESCUE_CONFIG_UNREADABLE', `tls: ${file} cannot be read`, { cause })
   }
 }
 

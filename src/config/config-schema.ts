@@ -106,19 +106,19 @@ export const configSchema = {
           default: '1MiB',
           description: 'Largest MQTT packet; a larger one closes its connection.',
         },
-        tls: {
-          type: 'object',
-          additionalProperties: false,
-          required: ['cert', 'key'],
-          description: 'Makes the port speak TLS (MQTT over TLS is usually on 8883).',
-          properties: {
-            cert: { ...path, description: 'PEM file of the certificate.' },
-            key: { ...path, description: 'PEM file of its key.' },
-            ca: {
-              ...path,
-              description: 'PEM file of authorities; with it every client must show a certificate of theirs.',
-            },
-          },
+      },
+    },
+    tls: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['cert', 'key'],
+      description: 'Makes the MQTT port speak TLS (usually on 8883); the API stays on the loopback.',
+      properties: {
+        cert: { ...path, description: 'PEM file of the certificate.' },
+        key: { ...path, description: 'PEM file of its key.' },
+        ca: {
+          ...path,
+          description: 'PEM file of authorities; with it every client must show a certificate of theirs.',
         },
       },
     },
@@ -277,9 +277,15 @@ export const configSchema = {
       items: {
         type: 'object',
         additionalProperties: false,
-        required: ['name', 'passwordFile'],
+        required: ['name'],
         properties: {
           name: { ...name, description: 'MQTT user name.' },
+          password: {
+            type: 'string',
+            minLength: 1,
+            writeOnly: true,
+            description: 'The password. Better kept in a file: passwordFile.',
+          },
           passwordFile: {
             ...path,
             examples: ['/run/secrets/mqtt-password'],

@@ -86,9 +86,14 @@ function missingUplink(to: string, uplinks: readonly string[]): string {
 
 function userFindings(config: RawConfig): readonly Finding[] {
   const names = config.users.map(user => user.name)
-  return names.flatMap((name, index) =>
-    names.indexOf(name) === index ? [] : [finding(['users', index, 'name'], `"${name}" is there twice`)],
-  )
+  return config.users.flatMap(({ name, password, passwordFile }, index) => {
+    const found: Finding[] = []
+    if (names.indexOf(name) !== index)
+      found.push(finding(['users', index, 'name'], `"${name}" is there twice`))
+    if ((password === undefined) === (passwordFile === undefined))
+      found.push(finding(['users', index], 'needs password or passwordFile, one of them'))
+    return found
+  })
 }
 
 function portFindings({ mqtt, http }: RawConfig): readonly Finding[] {

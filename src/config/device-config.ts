@@ -12,6 +12,8 @@ export interface DeviceConfig {
   readonly functions: string
   readonly mqtt: MqttConfig
   readonly http: HttpConfig
+  /** Certificate of the MQTT listener; undefined for plain TCP. */
+  readonly tls: ListenerTls | undefined
   readonly uplinks: readonly UplinkConfig[]
   readonly routes: readonly RouteConfig[]
   readonly durability: readonly DurabilityConfig[]
@@ -26,7 +28,14 @@ export interface MqttConfig {
   readonly port: number
   readonly maxPacketBytes: number
   /** Absolute paths of PEM files, known to be readable; with `caFile` clients must show a certificate. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string; readonly caFile?: string } | undefined
+}
+
+/** Absolute paths of PEM files. */
+export interface ListenerTls {
+  readonly certFile: string
+  readonly keyFile: string
+  /** Authorities: with them every client must show a certificate of theirs. */
+  readonly caFile?: string
 }
 
 export interface HttpConfig {

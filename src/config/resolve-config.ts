@@ -42,8 +42,8 @@ export function resolveConfig(raw: RawConfig, folderOf: (path: KeyPath) => strin
       host: raw.mqtt.host,
       port: raw.mqtt.port,
       maxPacketBytes: bytes(raw.mqtt.maxPacketBytes),
-      tls: mqttTlsOf(raw, pathOf, read),
     },
+    tls: listenerTlsOf(raw, pathOf, read),
     http: { host: raw.http.host, port: raw.http.port, hosts: raw.http.hosts },
     uplinks: uplinksOf(raw, read),
     routes: raw.routes.map(routeOf),
@@ -52,24 +52,29 @@ export function resolveConfig(raw: RawConfig, folderOf: (path: KeyPath) => strin
     log: { level: raw.log.level },
     users: raw.users.map((user, index) => ({
       name: user.name,
-      password: read(['users', index, 'passwordFile'], user.passwordFile).replace(/\r?\n$/, ''),
+      password: passwordOf(user, index, read),
     })),
   }
   return { config: findings.length === 0 ? config : undefined, findings }
 }
 
+function passwordOf(user: RawConfig['users'][number], index: number, read: ReadFile): string {
+  if (user.passwordFile === undefined) return user.password ?? ''
+  return read(['users', index, 'passwordFile'], user.passwordFile).replace(/\r?\n$/, '')
+}
+
 type ReadFile = (path: KeyPath, given: string) => string
 
 /** The broker reads these itself; here they are only tried. */
-function mqttTlsOf(
-  { mqtt: { tls } }: RawConfig,
+function listenerTlsOf(
+  { tls }: RawConfig,
   pathOf: (path: KeyPath, given: string) => string,
   read: ReadFile,
-): DeviceConfig['mqtt']['tls'] {
+): DeviceConfig['tls'] {
   if (tls === undefined) return undefined
   const absolute = (part: 'cert' | 'key' | 'ca', given: string) => {
-    read(['mqtt', 'tls', part], given)
-    return pathOf(['mqtt', 'tls', part], given)
+    read(['tls', part], given)
+    return pathOf(['tls', part], given)
   }
   const files = { certFile: absolute('cert', tls.cert), keyFile: absolute('key', tls.key) }
   return tls.ca === undefined ? files : { ...files, caFile: absolute('ca', tls.ca) }

@@ -71,22 +71,19 @@ export async function startDaemon(config: DeviceConfig, options: DaemonOptions):
   const metrics = new PromMetrics()
   const { version } = packageJson
   await mkdir(config.data, { recursive: true, mode: 0o700 })
-  const { freeDiskMinBytes, blockMs } = config.limits
-  const store = starting.use(
-    await openStore({
-      folder: join(config.data, 'store'),
-      clock,
-      logger: logger.child({ part: 'store' }),
-      freeDiskMinBytes,
-    }),
-  )
+  const store = starting.use(await openStoreOf(config, options))
   starting.defer(observeProcess(metrics, version))
-  store.ledger.setLimits({ maxBytes: config.limits.ledgerMaxBytes, overflow: 'drop-oldest' })
   observeStore(metrics, store)
   const secret = await openSecret(config.data)
   const devices = await Devices.open({ dataFolder: config.data, secret, users: config.users })
   const retained = await Retained.open(store)
-  const router = new Router({ store, retained, clock, durability: config.durability, blockMs })
+  const router = new Router({
+    store,
+    retained,
+    clock,
+    durability: config.durability,
+    blockMs: config.limits.blockMs,
+  })
   const shared = { store, router, clock, metrics }
   const uplink = starting.use(
     await startUplink({
@@ -146,6 +143,14 @@ export async function startDaemon(config: DeviceConfig, options: DaemonOptions):
   return new RunningDaemon({ api, broker, invoker, uplink }, starting.move())
 }
 
+async function openStoreOf(config: DeviceConfig, { clock, logger }: DaemonOptions): Promise<Store> {
+  const { freeDiskMinBytes, ledgerMaxBytes } = config.limits
+  const folder = join(config.data, 'store')
+  const store = await openStore({ folder, clock, logger: logger.child({ part: 'store' }), freeDiskMinBytes })
+  store.ledger.setLimits({ maxBytes: ledgerMaxBytes, overflow: 'drop-oldest' })
+  return store
+}
+
 function brokerOptions(config: DeviceConfig, logger: Logger, users: Devices) {
   const { limits, mqtt } = config
   return {
@@ -153,7 +158,7 @@ function brokerOptions(config: DeviceConfig, logger: Logger, users: Devices) {
     logger: logger.child({ part: 'broker' }),
     host: mqtt.host,
     port: mqtt.port,
-    ...(mqtt.tls && { tls: mqtt.tls }),
+    ...(config.tls && { tls: config.tls }),
     limits: { maxPacketBytes: mqtt.maxPacketBytes, blockMs: limits.blockMs },
     sessionLimits: {
       log: {

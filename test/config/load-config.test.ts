@@ -140,7 +140,7 @@ t.test('files that the config names are read at start; relative ones start at it
   await writeFile(join(folder.path, 'ca.pem'), 'PEM')
   await writeFile(
     file,
-    'data: kept\nuplink: {url: "https://a.example.com", tokenFile: token, tls: {ca: ca.pem}}\nusers: [{name: gate, passwordFile: password}]\nmqtt: {tls: {cert: ca.pem, key: ca.pem}}',
+    'data: kept\nuplink: {url: "https://a.example.com", tokenFile: token, tls: {ca: ca.pem}}\nusers: [{name: gate, passwordFile: password}]\ntls: {cert: ca.pem, key: ca.pem}',
   )
   const { config } = await loadConfig({ file, environment: {}, cwd: '/srv' })
   t.equal(config.data, join(folder.path, 'kept'))
@@ -148,7 +148,7 @@ t.test('files that the config names are read at start; relative ones start at it
   t.equal(config.uplinks[0]?.token, 'from-file')
   t.equal(config.uplinks[0]?.tls.ca, 'PEM')
   t.same(config.users, [{ name: 'gate', password: 'p w' }])
-  t.same(config.mqtt.tls, { certFile: join(folder.path, 'ca.pem'), keyFile: join(folder.path, 'ca.pem') })
+  t.same(config.tls, { certFile: join(folder.path, 'ca.pem'), keyFile: join(folder.path, 'ca.pem') })
   await writeFile(file, 'uplink: {url: "https://a.example.com", tokenFile: nope}')
   await t.rejects(loadConfig({ file, environment: {}, cwd: '/srv' }), {
     code: 'FESCUE_CONFIG_INVALID',
@@ -237,6 +237,7 @@ t.test('what a schema cannot say is checked too', async t => {
       'users: [{name: a, passwordFile: f}, {name: a, passwordFile: f}]',
       'fescue.yaml:1:44: users[1].name "a" is there twice',
     ],
+    ['users: [{name: b}]', 'fescue.yaml:1:9: users[0] needs password or passwordFile, one of them'],
   ]
   for (const [text, expected] of cases) t.same(await refusal(text), [expected], text)
 })

@@ -34,7 +34,7 @@ t.test(
     ])
     await using world = await World.create({
       functions: {},
-      mqtt: `{ host: 127.0.0.1, port: 0, tls: { cert: "${cert}", key: "${key}" } }`,
+      config: `tls: { cert: "${cert}", key: "${key}" }\n`,
     })
     await world.startDaemon()
     const publish = (...more: string[]) =>

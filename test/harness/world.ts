@@ -54,8 +54,6 @@ export interface WorldOptions {
   readonly uplinkPort?: (endpointPort: number) => Promise<number>
   /** The state document functions of other runs may be added here. */
   readonly functions?: Readonly<Record<string, { readonly manifest: string; readonly source: string }>>
-  /** The config's `mqtt`; loopback and a free port by default. */
-  readonly mqtt?: string
   /** Appended to the config file. */
   readonly config?: string
 }
@@ -80,7 +78,7 @@ export class World implements AsyncDisposable {
     await writeFile(
       join(folder, 'fescue.yaml'),
       `device: ${device}
-mqtt: ${options.mqtt ?? '{ host: 127.0.0.1, port: 0 }'}
+mqtt: { host: 127.0.0.1, port: 0 }
 http: { host: 127.0.0.1, port: 0 }
 uplink: { connector: http, url: "http://127.0.0.1:${uplinkPort}/v1/events" }
 routes:
