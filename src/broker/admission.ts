@@ -72,6 +72,8 @@ export class Admission {
   #full = false
   /** Acknowledgements of the open transaction: type << 16 | packet id. */
   #acks: number[] = []
+  /** Ids that the open transaction makes known: QoS << 16 | packet id. */
+  #staged: number[] = []
   /** PUBACKs that wait for a commit. */
   #unacknowledged = 0
   #outstanding = 0
@@ -117,8 +119,10 @@ export class Admission {
     const tx = this.#tx
     if (tx === undefined) return
     const acks = this.#acks
+    const staged = this.#staged
     this.#tx = undefined
     this.#acks = []
+    this.#staged = []
     this.#bytes = 0
     this.#full = false
     this.#outstanding += 1
@@ -126,6 +130,7 @@ export class Admission {
       this.#deps.store.commit(tx, error => this.#committed(acks, error))
     } catch (error) {
       this.#outstanding -= 1
+      for (const id of staged) this.#client.inbound.revoke(id & 0xffff, id >> 16 === 2 ? 2 : 1)
       this.#client.failed(asFescueError(error))
     }
   }
@@ -152,7 +157,10 @@ export class Admission {
       if (!this.#deps.store.accepting) return storeHold
       const hold = this.#stage(packet)
       if (hold !== undefined) return hold
-      if (persistent) inbound.stageQos1(this.#transaction(), packetId, hash)
+      if (persistent) {
+        inbound.stageQos1(this.#transaction(), packetId, hash)
+        this.#staged.push((1 << 16) | packetId)
+      }
     }
     this.#unacknowledged += 1
     this.#acknowledge(packetType.puback, packetId)
@@ -168,6 +176,7 @@ export class Admission {
       const hold = this.#stage(packet)
       if (hold !== undefined) return hold
       inbound.stage(this.#transaction(), packetId)
+      this.#staged.push((2 << 16) | packetId)
     }
     this.#acknowledge(packetType.pubrec, packetId)
     return undefined

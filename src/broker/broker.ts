@@ -12,6 +12,7 @@
  * takes over [MQTT-3.1.4-2].
  */
 import { FescueError } from '#base/errors.ts'
+import { isLoopback } from '#base/loopback.ts'
 import type { Counter, Metrics } from '#base/metrics.ts'
 import type { Qos } from '#store/record.ts'
 import { AedesHost } from './aedes-host.ts'
@@ -24,16 +25,16 @@ import {
   defaultBrokerLimits,
 } from './broker-options.ts'
 import { Connection, type ConnectionDeps, type ConnectionEnd } from './connection.ts'
-import { checkListen, isLoopback, Listener } from './listener.ts'
+import { FullPersistence } from './full-persistence.ts'
+import { checkListen, Listener } from './listener.ts'
 import { LiveClient } from './live-client.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { LogBudget } from './log-budget.ts'
 import { TurnWriter } from './outgoing.ts'
 import { type Connect, packetType, type Will } from './packet-check.ts'
 import { TopicReader } from './packet-text.ts'
-import { SessionPersistence } from './persistence.ts'
 import { deliverRetained } from './retained-delivery.ts'
-import { type Session, type SubscriptionEntry, subscriptionsMax, type WillStore } from './session.ts'
+import { type Session, type SubscriptionEntry, subscriptionsMax } from './session.ts'
 import { openSessions, type SessionStore } from './session-store.ts'
 import { Wills } from './wills.ts'
 
@@ -68,7 +69,7 @@ class MqttBroker implements Broker {
   readonly sessions: SessionStore
   readonly #options: BrokerOptions
   readonly #limits: BrokerLimits
-  readonly #wills: WillStore
+  readonly #wills: Wills
   readonly #live: LiveSessions
   readonly #authentication: Authentication
   readonly #logs: LogBudget
@@ -84,7 +85,7 @@ class MqttBroker implements Broker {
   #accepted = 0
   #stopping = false
 
-  constructor(options: BrokerOptions, sessions: SessionStore, wills: WillStore) {
+  constructor(options: BrokerOptions, sessions: SessionStore, wills: Wills) {
     this.#options = options
     this.#limits = { ...defaultBrokerLimits, ...options.limits }
     this.host = options.host
@@ -105,10 +106,17 @@ class MqttBroker implements Broker {
   }
 
   async open(): Promise<void> {
-    const { router, tls, host, port } = this.#options
+    const { router, store, clock, tls, host, port } = this.#options
+    const { sessions } = this
     const { connectionsMax, unauthenticatedMax, unauthenticatedPerAddressMax } = this.#limits
     this.#aedes = await AedesHost.start({
-      persistence: new SessionPersistence(this.sessions),
+      persistence: new FullPersistence({
+        store,
+        retained: router.retained,
+        sessions,
+        wills: this.#wills,
+        clock,
+      }),
       grant: (connection, filter, qos) => this.#grant(connection, filter, qos),
       storeWill: (connection, will) => this.#storeWill(connection, will),
       returned: clientId => this.#wills.returned(clientId),

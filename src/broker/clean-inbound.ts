@@ -27,4 +27,8 @@ export class CleanInbound implements InboundIds {
   }
 
   stageQos1(): void {}
+
+  revoke(packetId: number): void {
+    this.#ids.delete(packetId)
+  }
 }

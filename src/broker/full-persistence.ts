@@ -5,7 +5,7 @@
  *   aedes-persistence's suite ─► all methods ──────┴─► the same functions that admission, pump and wills use
  *
  * In the broker no PUBLISH and no acknowledgement reaches aedes, and sessions are served from their own log by the
- * pump; so it is given the first part only, and an empty `outgoingStream`. Here the queue is addressed by the packet
+ * pump; so `aedes-host.ts` lets it reach the first part only, and an empty `outgoingStream`. Here the queue is addressed by the packet
  * ids that aedes gives, which are kept for the life of this object (`queue-by-id.ts`).
  */
 import { Readable } from 'node:stream'

@@ -91,6 +91,11 @@ export class StoredInboundIds implements InboundIds {
     this.#resends.add(tx, packetId, hash)
   }
 
+  revoke(packetId: number, qos: 1 | 2): void {
+    if (qos === 2) this.#ids.delete(packetId)
+    else this.#resends.revoke(packetId)
+  }
+
   /** Forgets the QoS 2 ids; with the session also the resend table. */
   clear(tx: Transaction, what: 'ids' | 'all'): void {
     for (const packetId of this.#ids) tx.delete(inboundSpace, this.#key(packetId))

@@ -8,6 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TlsOptions } from 'node:tls'
 import { FescueError } from '#base/errors.ts'
+import { isLoopback } from '#base/loopback.ts'
 
 export interface TlsFiles {
   readonly certFile: string
@@ -127,10 +128,6 @@ export class Listener {
       return 'unauthenticatedPerAddressMax'
     return undefined
   }
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^(::ffff:)?127\./.test(host)
 }
 
 /** Errors: FESCUE_LISTEN_NO_USERS for a network address while there is no user. */

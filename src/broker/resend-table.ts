@@ -64,6 +64,13 @@ export class ResendTable {
     if (this.#find(packetId) >= 0) this.add(tx, packetId, usedSince)
   }
 
+  /** The newest entry of the id was not written, and never will be. */
+  revoke(packetId: number): void {
+    const slot = this.#find(packetId)
+    if (slot >= 0) this.#hashes[slot] = usedSince
+    this.#page = undefined
+  }
+
   /** Deletes all pages. */
   clear(tx: Transaction): void {
     const pages = Math.min(Math.ceil(this.#next / pageEntries), resendMax / pageEntries)

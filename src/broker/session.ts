@@ -36,6 +36,8 @@ export interface InboundIds {
   isResend(packetId: number, hash: bigint): boolean
   /** Remembers an admitted QoS 1 PUBLISH in its batch (a bounded table, newest kept). */
   stageQos1(tx: Transaction, packetId: number, hash: bigint): void
+  /** Forgets what was staged into a transaction that the store refused: sent again, it is a new message. */
+  revoke(packetId: number, qos: 1 | 2): void
 }
 
 /** MQTT 5 subscription options as aedes passes them: kept and given back, without effect. */

@@ -48,6 +48,7 @@ export class DevScreen {
 
   /** One row only: a longer line would wrap, and then could not be cleared. */
   #shownStatus(): string {
+    if (this.#status === '') return ''
     const columns = this.#terminal.stdout.columns ?? 80
     return styleText('inverse', ` ${this.#status} `.slice(0, columns - 1), { validateStream: false })
   }

@@ -5,7 +5,7 @@
  */
 import type { Status } from '#api/backend.ts'
 import { type Clock, sleep } from '#base/clock.ts'
-import type { InvocationEvent, LinkEvent, LiveEvent } from '#base/live-event.ts'
+import type { FunctionEvent, InvocationEvent, LinkEvent, LiveEvent } from '#base/live-event.ts'
 import type { ApiClient } from './api-client.ts'
 import { listenToKeys } from './dev-keys.ts'
 import type { DevScreen } from './dev-screen.ts'
@@ -75,9 +75,16 @@ export class DevSession {
     const { screen } = this.#options
     if (event.type === 'invocation') this.#showInvocation(event)
     else if (event.type === 'link') screen.line(linkLine(screen, event))
-    else if (event.type === 'function' && event.error !== undefined) {
-      screen.line(screen.style('red', `✖ ${event.function} is ${event.state}: ${event.error}`))
-    }
+    else if (event.type === 'function') this.#showFunction(event)
+  }
+
+  /** What does not build, or is gone, is a warning of the daemon's log, which is on this screen already. */
+  #showFunction({ time, function: name, state }: FunctionEvent): void {
+    const { screen } = this.#options
+    const show = (style: 'green' | 'red', text: string) =>
+      screen.line(`${timeText(screen, time)}  ${screen.style(style, text)}`)
+    if (state === 'switched') show('green', `${name} is loaded`)
+    else if (state === 'disabled') show('red', `${name} is disabled: fescue functions list says why`)
   }
 
   /** An effect on an actuator or an alarm is news each time; a reading like the one before is not. */
@@ -139,7 +146,8 @@ export class DevSession {
 /** One line: what came, which function took it, and the first of what it published. */
 function invocationLine(screen: DevScreen, event: InvocationEvent): string {
   const ok = event.outcome === 'ok'
-  const attempt = event.attempt > 1 ? ` (attempt ${event.attempt})` : ''
+  const dead = event.outcome === 'dead' ? ', a dead letter now' : ''
+  const attempt = event.attempt > 1 ? ` (attempt ${event.attempt}${dead})` : ''
   const name = `${event.function} ${ok ? '✔' : '✖'} ${event.durationMs.toFixed(1)} ms${attempt}`
   const [first] = event.published
   const effect = first === undefined ? '' : ` → ${messageText(screen, first)}`

@@ -36,6 +36,7 @@ async function runCommand(entry: CommandEntry, args: readonly string[], terminal
   try {
     const module = await entry.load()
     const command = module.build(terminal)
+    command.name(`fescue ${command.name()}`)
     prepare(command, terminal)
     command.addHelpText('afterAll', exitCodeHelp)
     await command.parseAsync(args, { from: 'user' })
@@ -49,14 +50,20 @@ async function runCommand(entry: CommandEntry, args: readonly string[], terminal
 function prepare(command: Command, terminal: Terminal): void {
   command
     .exitOverride()
+    .helpCommand(false)
     .showHelpAfterError('(--help shows how it is used)')
     .configureOutput({
       writeOut: text => terminal.stdout.write(text),
       writeErr: text => terminal.stderr.write(text),
-      outputError: (text, write) => write(text.replace(/^error: /, `fescue ${command.name()}: `)),
+      outputError: (text, write) => write(text.replace(/^error: /, `${wordsOf(command)}: `)),
       getOutHelpWidth: () => terminal.stdout.columns ?? 100,
     })
   for (const child of command.commands) prepare(child, terminal)
+}
+
+/** As it was typed: `fescue devices add`. */
+function wordsOf(command: Command): string {
+  return command.parent === null ? command.name() : `${wordsOf(command.parent)} ${command.name()}`
 }
 
 function explain(error: unknown, terminal: Terminal): number {

@@ -13,6 +13,7 @@ import type { Clock } from '#base/clock.ts'
 import { asFescueError, FescueError } from '#base/errors.ts'
 import { checkName } from '#base/ids.ts'
 import type { Logger } from '#base/logger.ts'
+import { isLoopback } from '#base/loopback.ts'
 import type { Service } from '#base/service.ts'
 import { Archive } from './archive.ts'
 import { Handler } from './handler.ts'
@@ -44,10 +45,6 @@ const mebibyte = 1024 * 1024
 /** Longer than an uplink's idle time between two probes, so that its connection stays. */
 const keepAliveMs = 90_000
 const requestMs = 300_000
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}
 
 /** Opens the database and listens. Errors: FESCUE_LISTEN_NO_USERS, FESCUE_PORT_TAKEN, FESCUE_STORE_LOCKED, FESCUE_STORE_FAILED. */
 export async function startCloud(options: CloudOptions): Promise<CloudEndpoint> {

@@ -68,7 +68,8 @@ export class Handler {
 
   async #events(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const caller = this.#access.callerOf(request.headers)
-    const announced = Number(request.headers['content-length'] ?? 0)
+    // A body in chunks announces nothing: it counts as the largest.
+    const announced = Number(request.headers['content-length'] ?? this.#limits.bodyMaxBytes)
     if (announced > this.#limits.bodyMaxBytes) throw tooLarge(this.#limits.bodyMaxBytes)
     if (this.#underWayBytes > 0 && this.#underWayBytes + announced > this.#limits.underWayMaxBytes) {
       response.setHeader('retry-after', busyRetryAfterS)

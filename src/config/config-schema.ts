@@ -230,7 +230,7 @@ export const configSchema = {
           default: '25%',
           examples: ['25%', '1GiB'],
           description:
-            'Records waiting for the cloud, per route; a share is of the disk free at the first start.',
+            'Records waiting for the cloud, all routes without a `maxBytes` of their own together, each an equal part; a share is of the disk free at the first start.',
         },
         deadLetters: {
           ...byteSize,

@@ -196,10 +196,6 @@ export class DaemonBackend implements Backend {
   }
 
   async setLink(online: boolean, uplink?: string): Promise<void> {
-    const { links } = this.#parts.uplink.status()
-    if (uplink !== undefined && !links.some(each => each.uplink === uplink)) {
-      throw new FescueError('FESCUE_NOT_FOUND', `there is no uplink "${uplink}"`)
-    }
-    this.#parts.uplink.setOnline(online)
+    this.#parts.uplink.setOnline(online, uplink)
   }
 }

@@ -88,22 +88,21 @@ export async function startDaemon(config: DeviceConfig, options: DaemonOptions):
   const uplink = starting.use(
     await startUplink({
       ...shared,
-      logger: logger.child({ part: 'uplink' }),
-      device: config.device,
-      uplinks: config.uplinks,
-      routes: config.routes,
-      outbox: config.limits.outbox,
+      ...uplinkOptions(config, logger),
       freeDiskBytes: await freeBytes(config.data),
     }),
   )
-  const sandbox = starting.use(createSandbox({ clock, logger: logger.child({ part: 'sandbox' }) }))
+  const cacheFolder = join(config.data, 'bundles')
+  const sandbox = starting.use(
+    createSandbox({ clock, logger: logger.child({ part: 'sandbox' }), metrics, cacheFolder }),
+  )
   const invoker = starting.use(
     await startInvoker({
       ...shared,
       sandbox,
       logger: logger.child({ part: 'invoker' }),
       functionsFolder: config.functions,
-      cacheFolder: join(config.data, 'bundles'),
+      cacheFolder,
       deviceSecret: createHmac('sha256', secret).update('functions').digest('hex'),
       watch: true,
       inboxMaxBytes: config.limits.inboxMaxBytes,
@@ -149,6 +148,10 @@ async function openStoreOf(config: DeviceConfig, { clock, logger }: DaemonOption
   const store = await openStore({ folder, clock, logger: logger.child({ part: 'store' }), freeDiskMinBytes })
   store.ledger.setLimits({ maxBytes: ledgerMaxBytes, overflow: 'drop-oldest' })
   return store
+}
+
+function uplinkOptions({ device, uplinks, routes, limits }: DeviceConfig, logger: Logger) {
+  return { device, uplinks, routes, outbox: limits.outbox, logger: logger.child({ part: 'uplink' }) }
 }
 
 function brokerOptions(config: DeviceConfig, logger: Logger, users: Devices) {

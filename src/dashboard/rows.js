@@ -107,6 +107,11 @@ export class LiveRows {
 
 function messageLine({ topic, payload, bytes, retain }) {
   const line = document.createElement('div')
+  // The payload of a schedule says no more than the row does: its time and its function.
+  if (topic.startsWith('$schedule/')) {
+    line.append(text('quiet', 'schedule'))
+    return line
+  }
   line.append(text('topic', topic))
   const shown = payload ?? (bytes === undefined ? '' : `(${bytes} bytes)`)
   if (shown !== '') line.append(' ', text('payload', cut(shown)))
@@ -138,7 +143,7 @@ function cut(payload) {
 
 function linkLine(event) {
   const reason = event.reason === undefined ? '' : `: ${event.reason}`
-  return text('quiet', `link to ${event.uplink} is ${event.state}${reason}`)
+  return text('quiet', `cloud ${event.uplink === 'default' ? '' : `${event.uplink} `}${event.state}${reason}`)
 }
 
 function functionLines(event) {

@@ -30,6 +30,8 @@ import {
 const cacheKeysMax = 2000
 /** Characters of a key. */
 export const stateKeyCharactersMax = 512
+/** Keys that an invocation may read where lanes run side by side; the record counts them in 16 bits. */
+export const readsMax = 10_000
 /** Host calls of an invocation that may wait for their answer. */
 export const hostCallsMax = 64
 
@@ -70,6 +72,8 @@ export class GuestState {
     if (this.#sideBySide) {
       invocation.reads ??= new NativeMap()
       mapSet(invocation.reads, name, true)
+      if (mapSize(invocation.reads) > readsMax)
+        throw new NativeError(`an invocation reads at most ${readsMax} keys of state`)
     }
     if (mapHas(this.#cache, name)) return parsed(mapGet(this.#cache, name) as string | undefined)
     if (this.outstanding >= hostCallsMax)

@@ -58,8 +58,12 @@ export function plainScript(source: string): string {
     .replace(/\n{2,}/g, '\n')
 }
 
+/** The sources of the guest, in their order. */
+export function guestSources(): string[] {
+  return guestFiles.map(file => readFileSync(new URL(file, import.meta.url), 'utf8'))
+}
+
 /** The text to compile: its value is `boot` (boot.ts). */
 export function guestText(): string {
-  const parts = guestFiles.map(file => plainScript(readFileSync(new URL(file, import.meta.url), 'utf8')))
-  return `(() => { 'use strict';\n${parts.join('\n')}\nreturn boot })()`
+  return `(() => { 'use strict';\n${guestSources().map(plainScript).join('\n')}\nreturn boot })()`
 }

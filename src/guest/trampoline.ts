@@ -8,6 +8,10 @@
  * `next()`, because only between entries does the host learn of a rejection that nobody handled. The record of
  * a finished item is in shared memory before the next one starts.
  *
+ * Work that a handler left behind without awaiting it runs on in microtasks. The next item waits some
+ * of their rounds, in which publish and state refuse: what belongs to a message that is over is never added to another
+ * (D2). Where such work has shown once, each item has an entry of its own, which no microtask outlives.
+ *
  * The first failure ends the lane: the host discards this context, so that no module state survives (D2).
  */
 import type { Chunk, TopicTexts } from './chunk.ts'
@@ -35,6 +39,13 @@ import { wordCalls, wordCurrent, wordLeft, wordPaused } from './region.ts'
 
 /** Real milliseconds of items after which the host gets its turn. */
 export const sliceMs = 5
+/**
+ * Rounds of microtasks between two items of an entry, many for the first items of a context, so that a function that
+ * leaves work behind is found out. The queue itself cannot be seen from here, and an entry for each item costs twenty times as much.
+ */
+const settleHops = 16
+const trialHops = 256
+const trialItems = 32
 /** Characters of the JSON text that a handler may return. */
 export const valueCharactersMax = 262_144
 
@@ -63,6 +74,11 @@ export class Trampoline {
   #sliceEndsAt = 0
   #failed = false
   #stepping = false
+  /** An item is over, and the next waits for what it left behind. */
+  #settling = false
+  #settledItems = 0
+  /** Work that was left behind has asked for an effect. */
+  #straggled = false
 
   constructor(parts: TrampolineParts) {
     this.parts = parts
@@ -76,10 +92,12 @@ export class Trampoline {
 
   /** The invocation in the handler; throws outside of one. */
   current(): Invocation {
-    if (this.#current === undefined)
+    if (this.#current === undefined) {
+      this.#straggled = true
       throw new NativeTypeError(
         'publish and state can be used only while a handler runs: await them before it ends',
       )
+    }
     return this.#current
   }
 
@@ -170,7 +188,7 @@ export class Trampoline {
     // A handler that returns at once settles inside the loop, which then goes on by itself.
     if (chunk === undefined || this.#stepping) return
     this.#stepping = true
-    while (chunk.left > 0 && !this.#failed && this.#current === undefined) {
+    while (chunk.left > 0 && !this.#failed && !this.#settling && this.#current === undefined) {
       const now = this.parts.clock.begin()
       if (now >= this.#sliceEndsAt) {
         this.#words[wordPaused] = 1
@@ -268,7 +286,17 @@ export class Trampoline {
       return
     }
     this.#succeed(invocation, json)
-    this.#step()
+    if (this.#chunk !== undefined && this.#chunk.left > 0) void this.#settleDown()
+  }
+
+  /** Lets what the item left behind end, then goes on. Nothing that the function can replace is called. */
+  async #settleDown(): Promise<void> {
+    this.#settling = true
+    const hops = this.#settledItems++ < trialItems ? trialHops : settleHops
+    for (let hop = 0; hop < hops; hop++) await undefined
+    this.#settling = false
+    if (this.#straggled) this.#words[wordPaused] = 1
+    else this.#step()
   }
 
   #succeed(invocation: Invocation, json: string): void {

@@ -6,8 +6,9 @@
  *     └────────── success ────────────┼──────────── success ─────────┤
  *                                     └──────────── failure ─────────┘
  *
- * With concurrency n it takes n times as many: a few bad records at the heads of their order keys end each
- * other's runs, and a function that is well must not look as if it always failed.
+ * It takes more where a record has more than three attempts: one or two bad records alone never open it. With concurrency n it takes n
+ * times as many: a few bad records at the heads of their order keys end each other's runs, and a function that is
+ * well must not look as if it always failed.
  */
 import type { Clock } from '#base/clock.ts'
 
@@ -72,9 +73,9 @@ export class Breaker {
     if (this.#state.kind !== 'open') this.#open()
   }
 
-  /** Another revision: nothing is known of it. */
-  reset(concurrency = 1): void {
-    this.#toOpen = failuresToOpen * concurrency
+  /** Another revision: nothing is known of it. `attempts` are those that one record has. */
+  reset({ concurrency, attempts }: { concurrency: number; attempts: number }): void {
+    this.#toOpen = Math.max(failuresToOpen, 2 * attempts + 1) * concurrency
     this.succeeded()
   }
 

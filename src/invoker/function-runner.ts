@@ -166,12 +166,12 @@ export class FunctionRunner implements BatchOwner {
 
   #adopt(revision: Revision): void {
     const { name, sandbox, deviceSecret } = this.#options
-    const { publish, publishPerSecond, concurrency } = revision.manifest
+    const { publish, publishPerSecond, concurrency, retry } = revision.manifest
     sandbox.load(specOf(name, revision, deviceSecret))
     this.#standing = { kind: 'active', revision, grants: new PublishGrants(publish) }
     this.#gate.use(publish)
     this.#rate.perSecond = publishPerSecond
-    this.#breaker.reset(concurrency)
+    this.#breaker.reset({ concurrency, attempts: retry.attempts })
     this.#returnedInVain = 0
     this.#batchSize.reset()
     this.#setPatience()
@@ -219,7 +219,9 @@ export class FunctionRunner implements BatchOwner {
     const { inbox, clock } = this.#options
     this.#phase = { kind: 'idle' }
     this.#batchSize.learn(run.finished, clock.monotonic() - run.batch.startedAt)
-    this.#verdicts.ended(run, end)
+    // Of code that was replaced meanwhile nothing follows for the code that runs now.
+    const replaced = this.#standing.kind === 'active' && this.#standing.revision !== run.batch.revision
+    this.#verdicts.ended(run, replaced && end.kind === 'broken' ? { kind: 'returned' } : end)
     if (!run.complete) inbox.rewind()
     if (end.kind === 'killed') this.#checkDisabled(end.error.errorMessage)
     this.#setPatience()

@@ -96,7 +96,7 @@ export class Inbox {
   take(options: TakeOptions): Taken {
     const records: LogRecord[] = []
     const expired: LogRecord[] = []
-    this.checkpoint.skipTo(this.log.head)
+    this.#skipDropped()
     const waiting = this.#waitingKeys(options.now)
     while (records.length < options.maxRecords) {
       if (this.#aheadIndex >= this.#ahead.length) {
@@ -117,6 +117,7 @@ export class Inbox {
 
   /** Reads on from disk. */
   async read(): Promise<void> {
+    this.#skipDropped()
     const from = this.#from()
     if (from < this.log.end) this.#fill(await this.log.read(from, readLimits))
   }
@@ -155,6 +156,15 @@ export class Inbox {
   #forgetKeys(): void {
     for (const offset of this.#retryKeys.keys())
       if (this.checkpoint.retryOf(offset) === undefined) this.#retryKeys.delete(offset)
+  }
+
+  /** With a record in retry that the log dropped ends the wait of its key: what was passed over is looked at again. */
+  #skipDropped(): void {
+    const { head } = this.log
+    let ends = false
+    for (const { offset } of this.checkpoint.retries()) ends ||= offset < head
+    this.checkpoint.skipTo(head)
+    if (ends) this.rewind()
   }
 
   /** Where to read next. Records below the head were dropped by the log, which wrote it to the ledger. */

@@ -153,10 +153,6 @@ export const manifestSchema = {
       type: 'string',
       description: 'IANA time zone inside the function and of its schedules. Default UTC.',
     },
-    deterministic: {
-      type: 'boolean',
-      description: 'A fresh context for each message, so that nothing but its inputs counts. Default false.',
-    },
     allow: {
       type: 'array',
       uniqueItems: true,

@@ -61,7 +61,6 @@ export interface Manifest {
   readonly payload: 'json' | 'binary'
   readonly isolation: 'shared' | 'process'
   readonly timeZone: string
-  readonly deterministic: boolean
   readonly allow: readonly string[]
 }
 
@@ -175,7 +174,6 @@ function normalise(name: string, source: ManifestSource, check: Check): Manifest
     payload: source.payload ?? 'json',
     isolation: source.isolation ?? 'shared',
     timeZone,
-    deterministic: source.deterministic ?? false,
     allow: source.allow ?? [],
   }
 }

@@ -47,6 +47,9 @@ export async function removeOrphans(store: Store, catalog: Catalog): Promise<str
 
 function stageLoss(tx: Transaction, log: CommitLog): number {
   const { records, head, end } = log
-  if (records > 0) tx.lose(log, { from: head, to: end }, records, 'purged')
+  if (records === 0) return 0
+  tx.lose(log, { from: head, to: end }, records, 'purged')
+  // After a crash before the log is removed it is empty, and not lost a second time.
+  tx.truncate(log, end)
   return records
 }

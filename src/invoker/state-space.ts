@@ -76,9 +76,10 @@ export class StateSpace {
 
   /** What forbids these effects, or undefined. To be asked before `apply`. */
   problemOf(effects: readonly Effect[]): StateProblem | undefined {
-    let addedBytes = 0
-    let addedKeys = 0
+    /** Bytes of each key after the effects; undefined when it is deleted. */
+    const after = new Map<string, number | undefined>()
     for (const effect of effects) {
+      if (effect.type === 'delete') after.set(effect.key, undefined)
       if (effect.type !== 'set') continue
       if (effect.key.length > stateKeyMaxChars)
         return problem(
@@ -87,9 +88,14 @@ export class StateSpace {
       const bytes = Buffer.byteLength(effect.value)
       if (bytes > stateValueMaxBytes)
         return problem(`state "${effect.key}" has ${bytes} bytes, at most ${stateValueMaxBytes} are allowed`)
-      const before = this.#sizes.get(effect.key)
-      addedBytes += bytes - (before ?? 0)
-      if (before === undefined) addedKeys += 1
+      after.set(effect.key, bytes)
+    }
+    let addedBytes = 0
+    let addedKeys = 0
+    for (const [key, bytes] of after) {
+      const before = this.#sizes.get(key)
+      addedBytes += (bytes ?? 0) - (before ?? 0)
+      addedKeys += (bytes === undefined ? 0 : 1) - (before === undefined ? 0 : 1)
     }
     if (addedBytes > 0 && this.#bytes + addedBytes > stateMaxBytes)
       return problem(`the state exceeds ${stateMaxBytes} bytes: delete what is no longer needed`)

@@ -82,6 +82,10 @@ export class Retained {
 
   #matching(filter: string): Iterable<string> {
     if (!filter.includes('+') && !filter.includes('#')) return this.#topics.has(filter) ? [filter] : []
-    return this.#topics.keys().filter(topic => filterMatches(filter, topic))
+    // Topics that come while the values are read lie behind those that are here now: they are delivered live.
+    return this.#topics
+      .keys()
+      .take(this.#topics.size)
+      .filter(topic => filterMatches(filter, topic))
   }
 }

@@ -12,12 +12,14 @@ import { encodeItems } from '#base/wire/items.ts'
 import { readRecord, type WireRecord } from '#base/wire/records.ts'
 import type { BatchEnd, BatchItem, BatchSink, FunctionSpec, LogLine } from './sandbox.ts'
 
-/** Payload bytes that may be in the executor without a result. */
+/** Bytes of items that may be in the executor without a result. */
 const aheadBytes = 1_048_576
 /** Milliseconds after a deadline until the process is killed. */
 const graceMs = 250
-/** Bytes that an item takes beside its payload, about. */
+/** Bytes that an item takes beside its payload and topic, about. */
 const itemOverheadBytes = 256
+/** Most bytes in a frame for each of a topic: itself and, with concurrency, the order key as JSON. */
+const topicCopies = { alone: 1, sideBySide: 7 }
 /** Bytes of the largest payload that a handler is given; with room for the rest of its frame. */
 export const payloadBytesMax = 8 * 1024 * 1024
 /** Milliseconds by which a report may be late. */
@@ -126,7 +128,10 @@ export class BatchRun {
   }
 
   #sizeOf(index: number): number {
-    return (this.items[index]?.payload.length ?? 0) + itemOverheadBytes
+    const item = this.items[index]
+    if (item === undefined) return itemOverheadBytes
+    const copies = this.spec.concurrency > 1 ? topicCopies.sideBySide : topicCopies.alone
+    return item.payload.length + Buffer.byteLength(item.topic) * copies + itemOverheadBytes
   }
 
   /** Index of the one item that ran when the executor died, where that is certain. */

@@ -10,7 +10,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { guestText, plainScript } from '#guest/guest-text.ts'
+import { guestSources, guestText, plainScript } from '#guest/guest-text.ts'
+import { cachedTexts } from './text-cache.ts'
 
 export interface ExecutorFiles {
   /** The executor's code: a file, or a text for standard input. */
@@ -101,12 +102,12 @@ function executorText(): string {
   return `${lines.join('\n')}\n${bodies.join('\n')}`
 }
 
-/** Those of a checkout. Reads and strips some thirty small files: to be called once. */
-export function checkoutFiles(): ExecutorFiles {
-  return {
-    program: { kind: 'text', text: executorText() },
-    native: nativeModule(),
+/** Those of a checkout, the texts from `cacheFolder` when they are there. Reads some fifty small files: to be called once. */
+export function checkoutFiles(cacheFolder?: string): ExecutorFiles {
+  const sources = [...executorSources().values(), ...guestSources()]
+  const { program, guest } = cachedTexts(cacheFolder, sources, () => ({
+    program: executorText(),
     guest: guestText(),
-    buffer: bufferLibrary(),
-  }
+  }))
+  return { program: { kind: 'text', text: program }, native: nativeModule(), guest, buffer: bufferLibrary() }
 }

@@ -37,6 +37,8 @@ export interface SandboxOptions {
   readonly startTimeoutMs?: number
   /** Where the executor's files are; those of the checkout by default. */
   readonly files?: ExecutorFiles
+  /** Folder in which texts made from the sources are kept (text-cache.ts). */
+  readonly cacheFolder?: string
 }
 
 const idleDefaultMs = 60_000
@@ -66,6 +68,7 @@ export class Supervisor implements Sandbox {
   readonly #metrics: Metrics
   readonly #idleMs: number
   #files: ExecutorFiles | undefined
+  readonly #cacheFolder: string | undefined
   readonly #startTimeoutMs: number | undefined
   readonly #fence: MemoryFence
   readonly #functions = new Map<string, HostedFunction>()
@@ -81,6 +84,7 @@ export class Supervisor implements Sandbox {
     this.#idleMs = options.idleMs ?? idleDefaultMs
     this.#startTimeoutMs = options.startTimeoutMs
     this.#files = options.files
+    this.#cacheFolder = options.cacheFolder
     this.#fence = new MemoryFence(this.#logger)
   }
 
@@ -173,7 +177,7 @@ export class Supervisor implements Sandbox {
 
   /** Made when the first executor is started, so that a daemon without functions pays nothing. */
   #filesOnce(): ExecutorFiles {
-    this.#files ??= checkoutFiles()
+    this.#files ??= checkoutFiles(this.#cacheFolder)
     return this.#files
   }
 

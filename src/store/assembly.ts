@@ -8,16 +8,16 @@
  */
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/logger.ts'
-import type { BackendOperation, Entry } from './backend.ts'
+import type { BackendOperation } from './backend.ts'
 import { Epochs } from './epochs.ts'
 import { Health } from './health.ts'
-import { meta } from './keys.ts'
+import { markKey, meta, spanKey } from './keys.ts'
 import { Ledger, type Loss, ledgerLog, ledgerMaxBytes } from './ledger.ts'
 import { LocalStore, type LocalStoreParts } from './local-store.ts'
 import { LogReader } from './log-reader.ts'
 import type { OpenedDatabase } from './opened-database.ts'
 import type { Place } from './place.ts'
-import { checkTails, holdsBatch, readMeta, recover, type TailFinding } from './recovery.ts'
+import { checkTails, holdsBatch, type Recovered, readMeta, recover, type TailFinding } from './recovery.ts'
 import { Registry } from './registry.ts'
 import { replayJournal } from './replay.ts'
 import { newEpochReason, type Run, readRun, writeRun } from './run-marker.ts'
@@ -59,13 +59,15 @@ export async function assemble(opened: OpenedDatabase, options: AssemblyOptions)
   registry.incarnations = Math.max(counter, recovered.incarnation)
   for (const log of registry.all()) epochs.restampInto(log)
   const volatile = (await readMeta(backend, meta.volatile)) !== undefined
-  const reason = newEpochReason({ isNew: opened.isNew, salvaged, place, last, volatile })
+  // Where a log that was counted anew really ended is not known.
+  const doubtful = salvaged || recovered.recounted.length > 0
+  const reason = newEpochReason({ isNew: opened.isNew, salvaged: doubtful, place, last, volatile })
   if (reason !== undefined) epochs.start(reason, registry.all())
   const tails = last === undefined || last.clean ? [] : await checkTails(backend, registry.all())
   await writeRun(backend, runningFrom(place, lastBatch + 1), firstOperations(epochs, tails))
   await opened.endNote?.remove()
   await opened.journal?.begin()
-  await report(parts, tails, recovered.damaged, reason)
+  await report(parts, tails, recovered, reason)
   for (const { incarnation, trimmed } of recovered.removed) upkeep.resume(incarnation, trimmed)
   for (const log of registry.all()) if (log.trimmed < log.head) upkeep.trimLater(log)
   upkeep.start()
@@ -169,7 +171,7 @@ function firstOperations(epochs: Epochs, tails: readonly TailFinding[]): Backend
 async function report(
   { backend, registry, store, writer }: Parts,
   tails: readonly TailFinding[],
-  damaged: readonly Entry[],
+  { damaged, recounted }: Recovered,
   reason: EpochReason | undefined,
 ): Promise<void> {
   const batch = writer.openFor(0, 0)
@@ -183,5 +185,12 @@ async function report(
       registry.damaged(batch, log, [lost], reason === 'power-loss' ? 'power' : 'damaged')
   }
   for (const [key, raw] of damaged) store.setAside(key.toString(), raw)
+  for (const { log, spans } of recounted) {
+    // After the damaged mark was put aside: its key gets the new one.
+    const open = writer.openFor(256, spans.length)
+    open.values.delete(markKey(log.incarnation))
+    open.touched.add(log)
+    for (const { key } of spans) open.values.set(spanKey(log.incarnation, key), undefined)
+  }
   writer.addUpkeep()
 }

@@ -48,8 +48,7 @@ export class Batch {
   readonly raw: BackendOperation[] = []
   /** Losses to be entered when the batch is sealed; neighbouring ranges of one log are one entry. */
   readonly losses = new Map<string, Loss>()
-  readonly #entries: Entry[] = []
-  #settled = 0
+  #entries: Entry[] = []
   #sealed: readonly BackendOperation[] | undefined
 
   constructor(number: number) {
@@ -58,7 +57,7 @@ export class Batch {
 
   /** Nothing to write and nobody waiting. */
   get isEmpty(): boolean {
-    return this.#entries.length === this.#settled && !this.hasWrites
+    return this.#entries.length === 0 && !this.hasWrites
   }
 
   get hasWrites(): boolean {
@@ -73,10 +72,6 @@ export class Batch {
 
   /** Transactions that were not reported yet. */
   get waiting(): number {
-    return this.#entries.length - this.#settled
-  }
-
-  get transactions(): number {
     return this.#entries.length
   }
 
@@ -107,22 +102,24 @@ export class Batch {
     return moved
   }
 
-  /** Reports the transactions that wait, in order. A callback that throws does not stop the others. */
+  /**
+   * Reports the transactions that wait, in order. A callback that throws does not stop the others; what a callback
+   * adds to this batch, still open, is not among them.
+   */
   settle(error?: FescueError): void {
-    while (this.#settled < this.#entries.length) {
-      const entry = this.#entries[this.#settled++]
+    // A batch of class `memory` may stay open long: what was reported must not be kept with it.
+    const entries = this.#entries
+    this.#entries = []
+    for (const { transaction, done } of entries) {
       try {
-        if (error === undefined) entry?.transaction?.runCommitted()
-        entry?.done?.(error)
+        if (error === undefined) transaction?.runCommitted()
+        done?.(error)
       } catch (defect) {
         queueMicrotask(() => {
           throw defect
         })
       }
     }
-    // An open batch may live long without a write; what was reported must not be kept with it.
-    this.#entries.length = 0
-    this.#settled = 0
   }
 
   /** The operations for the backend; encodes on first call, when nothing is added any more. */

@@ -38,8 +38,16 @@ export interface JournalBatch {
 }
 
 export const journalSegmentBytes: number = 4 * 1024 * 1024
-/** Segments that may exist (D6): `keepBytes` in 5 of them, and one transaction of the largest size. */
+/**
+ * Segments that stay (D6): `keepBytes` in 5 of them, and one transaction of the largest size. A row of
+ * `largeBatches` such transactions makes more, until the next start.
+ */
 export const journalSegmentsMax = 12
+/**
+ * A batch counts for at most one of so many parts of `keepBytes`: LevelDB's write buffer takes a batch of any
+ * size before it is full, and what was in it before is still unsynced then.
+ */
+const largeBatches = 6
 const namePattern = /^\d{6,}\.journal$/
 /** The frame buffer is kept between batches up to this size. */
 const scratchMaxBytes = 1.25 * 1024 * 1024
@@ -53,7 +61,7 @@ export class Journal {
   readonly #spare: JournalSegment[] = []
   #making: Promise<void> | undefined
   #generation = 0
-  /** Bytes of frames ever written. */
+  /** Bytes of frames ever written, large batches counted in part. */
   #written = 0
   #names = 0
   #scratch = Buffer.allocUnsafe(64 * 1024)
@@ -77,16 +85,21 @@ export class Journal {
     return this.#segments.length + this.#spare.length
   }
 
-  /** Whole batches from `first` on, in order, up to the first that is missing or torn. */
+  /**
+   * Whole batches from `first` on, in order, up to the first that is missing or torn. Of a batch that was written
+   * again (after an error, or in a later life) the later one counts.
+   */
   async *batches(first: number): AsyncGenerator<JournalBatch> {
+    const untils = await this.#untils()
     let last: number | undefined
     let parts: Buffer[] = []
-    for (const segment of this.#segments) {
+    for (const [index, segment] of this.#segments.entries()) {
       for (const frame of await segment.frames()) {
+        if (frame.number < first || frame.number >= (untils[index] ?? 0)) continue
+        // What was begun before an error and then written again as a whole starts anew.
+        if (frame.starts) parts = []
         const continues = parts.length > 0 && !frame.starts && frame.number === (last ?? 0) + 1
-        const follows =
-          parts.length === 0 && frame.starts && (last === undefined || frame.number === last + 1)
-        if (frame.number < first) continue
+        const follows = frame.starts && (last === undefined || frame.number === last + 1)
         if (!continues && !follows) return
         parts.push(frame.payload)
         if (!frame.ends) {
@@ -101,11 +114,25 @@ export class Journal {
     }
   }
 
+  /** For each segment the batch from which on a later one is the one to read. */
+  async #untils(): Promise<number[]> {
+    const untils: number[] = []
+    let until = Number.POSITIVE_INFINITY
+    for (let index = this.#segments.length - 1; index >= 0; index--) {
+      untils[index] = until
+      const [frame] = (await this.#segments[index]?.frames()) ?? []
+      // A segment that goes on with a batch takes nothing from the one in which that began.
+      if (frame !== undefined) until = Math.min(until, frame.starts ? frame.number : frame.number + 1)
+    }
+    return untils
+  }
+
   /** All that is there is obsolete: the database has it, synced. Batches from now on are written over it. */
   async begin(): Promise<void> {
     const all = this.#segments.splice(0)
     for (const segment of all) {
-      if (segment.size === this.#segmentBytes) this.#spare.push(segment)
+      const isWanted = segment.size === this.#segmentBytes && this.#spare.length < journalSegmentsMax
+      if (isWanted) this.#spare.push(segment)
       else await remove(segment)
     }
   }
@@ -128,6 +155,7 @@ export class Journal {
     } else {
       await this.#writeParts(number, operations, payloadBytes, capacity)
     }
+    this.#written += Math.min(frameHeaderBytes + payloadBytes, this.#keepBytes / largeBatches)
     // What a segment holds is needed until enough lies above the end of its last batch, all parts of it.
     for (let index = this.#segments.length - 1; index >= 0; index--) {
       const segment = this.#segments[index]
@@ -178,7 +206,6 @@ export class Journal {
     const at = segment.position
     segment.position += buffer.length
     segment.endsAt = Number.POSITIVE_INFINITY
-    this.#written += buffer.length
     if (header === undefined) await segment.write(buffer, at)
     else await segment.write(Buffer.concat([header, buffer]), 0)
   }

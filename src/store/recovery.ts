@@ -9,8 +9,16 @@
 import type { Incarnation, Offset } from '#base/ids.ts'
 import type { Backend, Entry } from './backend.ts'
 import { BlockReader } from './block.ts'
+import { decodeCheckpoint } from './checkpoint-codec.ts'
 import type { LostRange } from './commit-log.ts'
-import { batchNumberKey, blockKey, blockKeyOffset, incarnationOfKey, prefixEnd } from './keys.ts'
+import {
+  batchNumberKey,
+  blockKey,
+  blockKeyOffset,
+  checkpointPrefix,
+  incarnationOfKey,
+  prefixEnd,
+} from './keys.ts'
 import type { LogMark, StoredLog } from './log.ts'
 import { decodeMark, decodeSpan, type LogDescriptor } from './log-codec.ts'
 import type { Registry } from './registry.ts'
@@ -30,6 +38,8 @@ export interface Recovered {
   readonly removed: { readonly incarnation: Incarnation; readonly trimmed: Offset }[]
   /** Small values that failed their checksum: to be set aside. */
   readonly damaged: Entry[]
+  /** Logs without a mark, with the spans that are not those of the count. */
+  readonly recounted: { readonly log: StoredLog; readonly spans: readonly Span[] }[]
   /** Highest incarnation seen in any key. */
   incarnation: Incarnation
 }
@@ -87,7 +97,7 @@ export async function readRing(backend: Backend): Promise<Ring> {
 
 /** Loads logs and timers. */
 export async function recover(backend: Backend, registry: Registry, timers: TimerIndex): Promise<Recovered> {
-  const recovered: Recovered = { removed: [], damaged: [], incarnation: 0 }
+  const recovered: Recovered = { removed: [], damaged: [], recounted: [], incarnation: 0 }
   const descriptors = await readDescriptors(backend, recovered)
   const marks = new Map<Incarnation, { mark: LogMark; open: Span | undefined }>()
   for await (const { key, value } of scan(backend, 'M', recovered.damaged)) {
@@ -101,11 +111,11 @@ export async function recover(backend: Backend, registry: Registry, timers: Time
   const spans = await readSpans(backend, recovered)
   for (const descriptor of descriptors) {
     const known = marks.get(descriptor.incarnation)
-    const { mark, open } = known ?? (await countAnew(backend, descriptor.incarnation))
+    const own = spans.get(descriptor.incarnation) ?? []
+    const { mark, open } = known ?? (await countAnew(backend, descriptor.incarnation, own))
     const log = registry.load(descriptor, mark)
-    for (const span of known === undefined ? [] : (spans.get(descriptor.incarnation) ?? [])) {
-      if (span.key !== open?.key) log.spans.load(span)
-    }
+    if (known === undefined) recovered.recounted.push({ log, spans: own })
+    else for (const span of own) if (open === undefined || span.key < open.key) log.spans.load(span)
     if (open !== undefined) log.spans.load(open)
     log.spans.dropTo(mark.head, mark.end)
   }
@@ -144,15 +154,24 @@ async function readSpans(backend: Backend, recovered: Recovered): Promise<Map<In
   return spans
 }
 
-/** A log whose mark is damaged: head, end and sizes are counted from its blocks, as one span. */
+/**
+ * A log whose mark is damaged: head, end and sizes are counted from its blocks, as one span. Blocks of what is
+ * done are deleted; so the end lies at least where a consumer or a span has been, or offsets would be given twice
+ * and their records taken for done.
+ */
 async function countAnew(
   backend: Backend,
   incarnation: Incarnation,
+  spans: readonly Span[],
 ): Promise<{ mark: LogMark; open: Span | undefined }> {
   let gte = blockKey(incarnation, 0)
   const lt = blockKey(incarnation, noOffset)
   let open: Span | undefined
-  let end = 0
+  let end = spans.reduce((highest, { key, records }) => Math.max(highest, key + records), 0)
+  for await (const { value } of scan(backend, checkpointPrefix(incarnation), [])) {
+    const { low, done } = decodeCheckpoint(value)
+    end = Math.max(end, low, done.at(-1)?.[1] ?? 0)
+  }
   for (;;) {
     const entries = await backend.range({ gte, lt, limit: 64 })
     for (const [key, value] of entries) {
@@ -172,7 +191,7 @@ async function countAnew(
     gte = Buffer.concat([last[0], Buffer.of(0)])
   }
   if (open !== undefined && open.records === 0) open.oldest = open.newest
-  const head = open?.first ?? 0
+  const head = open?.first ?? end
   return { mark: { head, end, trimmed: head }, open }
 }
 

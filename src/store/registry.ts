@@ -119,7 +119,7 @@ export class Registry {
   dropOldest(batch: Batch, log: StoredLog): void {
     while (log.full) {
       const to = log.spans.oldestEnd
-      if (to === undefined) return
+      if (to === undefined || to <= log.mark().head) return
       this.drop(batch, log, to, 'overflow')
     }
   }

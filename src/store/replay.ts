@@ -45,8 +45,12 @@ async function findMissing(
   ring: Ring,
   trusted: boolean,
 ): Promise<number | undefined> {
+  // Older numbers have left the ring. What they wrote has left LevelDB's write buffers long since, and putting it
+  // again would set back what LevelDB holds beyond the end of the journal.
+  const lowest = ring.last - batchRingSlots
   for await (const { number } of journal.batches(last.firstBatch)) {
-    if (trusted ? number > ring.last : !ring.holds(number)) return number
+    const isMissing = number > (trusted ? ring.last : lowest) && !ring.holds(number)
+    if (isMissing) return number
   }
   return undefined
 }

@@ -139,11 +139,10 @@ export class Upkeep {
     for (const log of registry.all()) {
       const { maxAgeMs } = log.limits
       if (maxAgeMs === undefined) continue
-      for (
-        let span = log.spans.oldest;
-        span !== undefined && span.newest < now - maxAgeMs;
-        span = log.spans.oldest
-      ) {
+      for (let head = -1; log.mark().head > head; ) {
+        head = log.mark().head
+        const span = log.spans.oldest
+        if (span === undefined || span.newest >= now - maxAgeMs) break
         registry.drop(writer.openFor(256, 4), log, log.spans.oldestEnd ?? log.next, 'age')
         writer.addUpkeep()
       }

@@ -144,6 +144,8 @@ export class Writer {
     this.#closing = true
     this.#cancelMemoryFlush?.()
     if (!this.#options.health.failing) {
+      // A clean end keeps its epoch: nothing of it may be lost with the power afterwards.
+      this.#open.require('power')
       this.#flush(true)
       await Promise.race([this.#drained(), sleep(this.#options.clock, closeMaxMs, this.#stop.signal)])
     }
@@ -189,6 +191,12 @@ export class Writer {
     }
   }
 
+  /** Whether a flush would write, not only report. */
+  get #mustWriteNow(): boolean {
+    if (this.#waiting.length > 0) return true
+    return this.#needsDisk(this.#open) && (this.#closing || this.#open.durability !== 'memory')
+  }
+
   #needsDisk(batch: Batch): boolean {
     return batch.hasWrites || (batch.durability === 'power' && this.#unsynced)
   }
@@ -211,9 +219,11 @@ export class Writer {
 
   /** Reports transactions that wrote nothing; all before them were reported. */
   #settleOpen(): void {
-    this.#stats.transactions += this.#open.waiting
-    this.#open.settle()
-    if (!this.#open.hasWrites) this.#open.durability = 'memory'
+    const open = this.#open
+    this.#stats.transactions += open.waiting
+    // Before the callbacks: what they commit may ask for more.
+    if (!open.hasWrites) open.durability = 'memory'
+    open.settle()
   }
 
   /** Class `memory`: committed now, written with the next batch or after `memoryDelayMs`. */
@@ -287,7 +297,8 @@ export class Writer {
     this.#inFlight = undefined
     if (this.#stop.signal.aborted) return
     this.#stats.transactions += batch.waiting
-    this.#flush(this.#closing)
+    // The next write begins before the callbacks run; what needs none is reported after them.
+    if (this.#mustWriteNow) this.#flush(this.#closing)
     batch.settle()
     for (const log of moved) log.emitAppend()
     for (const log of batch.truncated) log.emitRoom()

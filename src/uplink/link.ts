@@ -69,7 +69,7 @@ export class Link {
   readonly #stop = new AbortController()
   #cut = new AbortController()
   #isOnline = true
-  #isDraining = false
+  readonly #draining = new AbortController()
   #refusals = 0
   #state: LinkState
   #wake: () => void = () => {}
@@ -98,6 +98,11 @@ export class Link {
     return this.#state
   }
 
+  /** False while it is cut on purpose. */
+  get isOnline(): boolean {
+    return this.#isOnline
+  }
+
   get counts(): LinkCounts {
     return {
       sentRecords: this.#sentRecords,
@@ -124,9 +129,9 @@ export class Link {
     return this.#running
   }
 
-  /** Takes no new batch; what is in flight has `graceMs`. */
+  /** Takes no new batch; what is in flight has `graceMs`. A link that does not stand ends at once (D7). */
   async drain(graceMs: number): Promise<void> {
-    this.#isDraining = true
+    this.#draining.abort()
     this.#wake()
     const cancel = this.#options.clock.after(graceMs, () => this.#stop.abort())
     await this.#running
@@ -158,7 +163,7 @@ export class Link {
   async #session(signal: AbortSignal): Promise<Ending> {
     const { clock, timings, logger, store } = this.#options
     this.#to({ state: 'connecting', since: this.#now() })
-    const numbers = await this.#ask(signal)
+    const numbers = await this.#ask(AbortSignal.any([signal, this.#draining.signal]))
     if (numbers.type !== 'numbers' && numbers.type !== 'unsupported') return this.#ending(numbers)
     if (signal.aborted) return ended
     const outboxes = this.#all
@@ -307,7 +312,11 @@ export class Link {
     const waitMs = refused ? this.#refusedMs(timings) : Math.max(this.#backoff.nextMs(), ending.retryAfterMs)
     const since = this.#now()
     this.#to({ state: ending.type, since, reason: ending.reason, retryAt: Math.round(since + waitMs) })
-    await sleep(clock, waitMs, signal)
+    await sleep(clock, waitMs, AbortSignal.any([signal, this.#draining.signal]))
+  }
+
+  get #isDraining(): boolean {
+    return this.#draining.signal.aborted
   }
 
   /** Doubles from `refusedInitialMs`, with jitter in its upper half: wrong credentials seldom mend themselves. */

@@ -170,7 +170,8 @@ export class Outbox {
     const { store } = this.#options
     const tx = new Transaction().require('power')
     if (this.kind === 'message') {
-      const name = `dead.${this.log.name}`.slice(0, 64)
+      // Not among `dead.NAME`: those are the functions', which remove what has no function.
+      const name = this.log.name.replace('outbox.', 'refused.').slice(0, 64)
       const dead = store.log(name, { maxBytes: deadMaxBytes, overflow: 'drop-oldest' })
       tx.append(dead, { ...record, extra: JSON.stringify(this.#deadLetter(record, reason)) })
       tx.lose(this.log, { from: record.offset, to: record.offset + 1 }, 1, 'rejected')

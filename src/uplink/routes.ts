@@ -40,28 +40,41 @@ interface RouteDocument {
   readonly priority: number
 }
 
+/** Bytes that a share of the free disk was when it was first asked for. */
+interface DiskShare {
+  readonly diskShare: number
+  readonly bytes: number
+}
+
 /** Consumer of the outbox logs. */
 const consumer = 'uplink'
 const boundKey = 'outbox-bytes'
 const logPrefix = 'outbox.'
 
-/** Bytes for each outbox log without a bound of its own; a share of the disk is worked out once and kept. */
+/**
+ * Bytes for each outbox log without a bound of its own: an equal part of what all have together. A share of the
+ * disk is worked out once, and again when another share is configured.
+ */
 export async function outboxBytes(
   store: Store,
   bound: OutboxBound,
   freeDiskBytes: number,
   routes: readonly RouteConfig[],
 ): Promise<number> {
-  if ('bytes' in bound) return bound.bytes
-  const kept = await store.get(uplinkSpace, boundKey)
-  const total = kept === undefined ? Math.floor(freeDiskBytes * bound.diskShare) : Number(kept.toString())
-  if (kept === undefined) {
-    const tx = new Transaction().require('power')
-    tx.put(uplinkSpace, boundKey, Buffer.from(String(total)))
-    await store.write(tx)
-  }
   const sharing = routes.filter(route => route.maxBytes === undefined).length
+  const total = 'bytes' in bound ? bound.bytes : await shareOfDisk(store, bound.diskShare, freeDiskBytes)
   return Math.floor(total / Math.max(1, sharing))
+}
+
+async function shareOfDisk(store: Store, diskShare: number, freeDiskBytes: number): Promise<number> {
+  const document = await store.get(uplinkSpace, boundKey)
+  const kept: DiskShare | undefined = document && JSON.parse(document.toString())
+  if (kept?.diskShare === diskShare) return kept.bytes
+  const share: DiskShare = { diskShare, bytes: Math.floor(freeDiskBytes * diskShare) }
+  const tx = new Transaction().require('power')
+  tx.put(uplinkSpace, boundKey, Buffer.from(JSON.stringify(share)))
+  await store.write(tx)
+  return share.bytes
 }
 
 export async function openRoutes(options: OpenRoutesOptions): Promise<OpenedRoutes> {

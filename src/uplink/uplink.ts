@@ -40,7 +40,7 @@ export interface UplinkOptions {
   readonly routes: readonly RouteConfig[]
   /** Bytes free on the data folder's disk: a quarter is the outbox's at the first start, and kept. */
   readonly freeDiskBytes: number
-  /** Bound of all outbox logs without `maxBytes` of their own (`{ diskShare: 0.25 }`). */
+  /** Bound of all outbox logs without `maxBytes` of their own together (`{ diskShare: 0.25 }`). */
   readonly outbox?: OutboxBound
   /** Where proxies are looked up; the process's environment by default. */
   readonly environment?: Readonly<Record<string, string | undefined>>
@@ -51,8 +51,9 @@ export interface UplinkOptions {
 
 export interface Uplink extends Service {
   status(): UplinkStatus
-  /** Cuts all links, or lets them connect again at once. */
-  setOnline(online: boolean): void
+  /** Cuts the link of this uplink, or all, or lets them connect again at once. Errors: FESCUE_NOT_FOUND. */
+  setOnline(online: boolean, uplink?: string): void
+  /** False when a link is cut. */
   readonly isOnline: boolean
 }
 
@@ -116,11 +117,10 @@ async function openLink(
 
 function service(links: readonly OpenLink[], detached: readonly { log: CommitLog; to: string }[]): Uplink {
   const disposed = new AbortController()
-  let isOnline = true
   return {
     name: 'uplink',
     get isOnline() {
-      return isOnline
+      return links.every(({ link }) => link.isOnline)
     },
     async run(signal) {
       // Without a link it ends no sooner than with one.
@@ -134,9 +134,11 @@ function service(links: readonly OpenLink[], detached: readonly { log: CommitLog
       disposed.abort()
       await Promise.all(links.map(({ link }) => link.stop()))
     },
-    setOnline(online) {
-      isOnline = online
-      for (const { link } of links) link.setOnline(online)
+    setOnline(online, uplink) {
+      const chosen = links.filter(({ link }) => uplink === undefined || link.name === uplink)
+      if (uplink !== undefined && chosen.length === 0)
+        throw new FescueError('FESCUE_NOT_FOUND', `there is no uplink "${uplink}"`)
+      for (const { link } of chosen) link.setOnline(online)
     },
     status: () => ({
       links: links.map(statusOf),

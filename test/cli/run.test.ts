@@ -32,6 +32,8 @@ t.test('an unknown option and a missing argument are usage errors', async t => {
   t.match(unknown.stderr, /fescue status: unknown option '--jsno'/)
   t.match(unknown.stderr, /--json/, 'with the nearest option')
   t.equal((await command(['invoke'])).code, 2)
+  const nested = await command(['devices', 'add'])
+  t.match(nested, { code: 2, stderr: /^fescue devices add: missing required argument 'name'/ }, 'as typed')
 })
 
 for (const name of Object.keys(commands)) {
@@ -39,7 +41,7 @@ for (const name of Object.keys(commands)) {
     const { code, stdout, stderr } = await command([name, '--help'])
     t.equal(code, 0)
     t.equal(stderr, '')
-    t.match(stdout, new RegExp(`^Usage: (fescue )?${name} `))
+    t.match(stdout, new RegExp(`^Usage: fescue ${name} `))
     t.match(stdout, /Examples:\n {2}fescue /)
     t.match(stdout, /Exit codes:/)
     t.equal((await command(['help', name])).stdout, stdout, 'help NAME says the same')

@@ -1,5 +1,7 @@
 /** The endpoint over real HTTP: what it keeps, counts and refuses. */
+import { once } from 'node:events'
 import { mkdtempDisposable } from 'node:fs/promises'
+import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -219,6 +221,21 @@ t.test('above the bytes under way it answers 503 with Retry-After', async t => {
   t.ok(busy.length > 0 && busy.length < 20, `${busy.length} of 20`)
   t.equal(busy[0]?.headers.get('retry-after'), '1')
   t.match(await counts(endpoint), { records: 1, gaps: 0 })
+})
+
+t.test('a body in chunks counts as the largest', async t => {
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'fescue-cloud-'))
+  await using endpoint = await start(dir.path, { bodyMaxBytes: 2_000, underWayMaxBytes: 2_500 })
+  const slow = request(endpoint.url, { method: 'POST', headers: { 'content-type': batchType } })
+  slow.flushHeaders()
+  const big = [event(1, { data: 'x'.repeat(900) })]
+  let busy = await post(endpoint, big)
+  while (busy.status === 200) busy = await post(endpoint, big)
+  t.equal(busy.status, 503)
+  slow.end(JSON.stringify([event(0)]))
+  const [answer] = await once(slow, 'response')
+  t.equal(answer.statusCode, 200)
+  answer.resume()
 })
 
 t.test('requests at the same time share a commit and keep every record', async t => {

@@ -1,5 +1,6 @@
 /** Several handlers of one function at once: order per key, and serial state. */
 import t from 'tap'
+import { readsMax } from '#guest/guest-state.ts'
 import { createSandbox } from '#sandbox/supervisor.ts'
 import { itemOf, runBatch, specOf } from '../fakes/sandbox-rig.ts'
 
@@ -104,6 +105,21 @@ t.test('the deadline of one lane does not run while another computes', async t =
   const items = [itemOf(0, {}, { orderKey: 'a' }), itemOf(1, { spin: 1 }, { orderKey: 'b' })]
   const { end } = await runBatch(sandbox, 'spins', items)
   t.match(end, { kind: 'timeout', index: 1 }, 'the one that computes is charged')
+})
+
+t.test('the keys that an item reads are bounded', async t => {
+  await using sandbox = createSandbox()
+  const read = `for (let i = 0; i < e.n; i += 50) await Promise.all(Array.from({ length: 50 }, (_, k) => state.get('k' + (i + k))))`
+  const spec = specOf('reads', `${head} exports.handler = async e => { ${read}; return e.n }`, {
+    concurrency: 2,
+    timeoutMs: 30_000,
+  })
+  sandbox.load(spec)
+  t.match((await runBatch(sandbox, 'reads', [itemOf(1, { n: readsMax })])).end, { kind: 'done' })
+  t.match((await runBatch(sandbox, 'reads', [itemOf(1, { n: readsMax + 50 })])).end, {
+    kind: 'failed',
+    error: { errorMessage: /at most 10000 keys/ },
+  })
 })
 
 t.test('publishing and logging go to the message whose handler did it', async t => {

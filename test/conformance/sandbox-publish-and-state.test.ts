@@ -108,6 +108,40 @@ t.test('publish', async t => {
   })
 })
 
+t.test('effects of work that a handler left behind are refused, never added to another message', async t => {
+  await using sandbox = createSandbox()
+  const items = Array.from({ length: 6 }, (_, n) => itemOf(n, { n }))
+  const after = (hops: number, effect: string) =>
+    `${head} exports.handler = async e => { void (async () => { for (let i = 0; i < ${hops}; i++) await null; try { ${effect} } catch {} })(); return e.n }`
+  for (const [effect, hops] of [
+    [`publish('out/x', e.n)`, 3],
+    [`await state.set('late', e.n)`, 3],
+    [`publish('out/x', e.n)`, 200],
+    [`for (;;) { try { publish('out/x', e.n) } catch {} if (++i2 > 500) break; await null }`, 3],
+  ] as const) {
+    sandbox.load(specOf('late', `let i2 = 0; ${after(hops, effect)}`))
+    const { end, results } = await runBatch(sandbox, 'late', items)
+    t.equal(end.kind, 'done', effect)
+    t.same(
+      [...results.values()].map(each => each.effects),
+      items.map(() => []),
+      effect,
+    )
+    sandbox.unload('late')
+  }
+  sandbox.load(
+    specOf(
+      'fails',
+      `${head} exports.handler = async e => { if (e.n === 2) void (async () => { await null; await null; publish('out/x', 1) })() }`,
+    ),
+  )
+  t.match((await runBatch(sandbox, 'fails', items)).end, {
+    kind: 'failed',
+    index: 2,
+    error: { errorMessage: /only while a handler runs/ },
+  })
+})
+
 t.test('state', async t => {
   await using sandbox = createSandbox()
 

@@ -188,3 +188,55 @@ t.test(
     )
   },
 )
+
+t.test('D1: what follows a full window of messages that nothing keeps waits for its own commit', async t => {
+  await using rig = await BrokerRig.start({ limits: { blockMs: 30_000 } })
+  const log = rig.inbox('kept')
+  await using client = await RawClient.connect(rig.port)
+  await rig.store.sync()
+  const release = rig.holdWrites()
+  const unkept = Array.from({ length: inboundInflightMax }, (_, i) => publishPacket('nobody', 'x', 1, i + 1))
+  client.send(...unkept, publishPacket('kept', 'y', 1, 5_000))
+  for (let i = 0; i < inboundInflightMax; i++) await client.next('puback')
+  await client.roundTrip()
+  t.equal(log.end, 0)
+  t.notOk(client.kinds().includes('puback 5000'), 'no PUBACK before the commit')
+  release()
+  t.equal((await client.next('puback')).messageId, 5_000)
+  t.equal(log.end, 1)
+})
+
+t.test(
+  'what was refused with a transaction that is too large is not taken for admitted when it is sent again',
+  async t => {
+    await using rig = await BrokerRig.start()
+    const logs = Array.from({ length: 300 }, () => rig.inbox('large'))
+    const small = rig.inbox('small')
+    // All in one read, and so in one transaction.
+    const large = Buffer.alloc(60_000, 'x')
+    const device = { clean: false, clientId: 'device' }
+    await using first = await RawClient.connect(rig.port, device)
+    first.publish('small', 'before', 2, 3)
+    await first.next('pubrec')
+    first.send(
+      publishPacket('small', 'before', 2, 3, { dup: true }),
+      publishPacket('small', 'one', 1, 5),
+      publishPacket('small', 'two', 2, 6),
+      publishPacket('large', large, 2, 7),
+    )
+    await first.closed
+    t.notOk(first.kinds().includes('pubrec 7'))
+    await using second = await RawClient.connect(rig.port, device)
+    second.publish('small', 'before', 2, 3, { dup: true })
+    second.publish('small', 'one', 1, 5, { dup: true })
+    second.publish('small', 'two', 2, 6, { dup: true })
+    await second.next('pubrec')
+    await second.next('puback')
+    await second.next('pubrec')
+    t.same(await payloadsOf(small), ['before', 'one', 'two'])
+    second.publish('large', large, 2, 7, { dup: true })
+    await second.closed
+    t.notOk(second.kinds().includes('pubrec 7'))
+    t.equal(logs[0]?.end, 0)
+  },
+)

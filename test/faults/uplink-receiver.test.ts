@@ -164,7 +164,7 @@ t.test(
       ns(receiver.taken),
       range(0, 100).filter(n => n !== 37),
     )
-    const dead = device.store.findLog('dead.outbox.all.5')
+    const dead = device.store.findLog('refused.all.5')
     const { records = [] } = (await dead?.read(0, { maxRecords: 10, maxBytes: 1e6 })) ?? {}
     t.equal(records.length, 1)
     t.match(records[0], { topic: 'count' })
@@ -182,7 +182,7 @@ t.test('a receiver that rejects everything does not empty the outbox into the de
   await using device = await startDevice({ folder: undefined, url: `http://127.0.0.1:${receiver.port}/hook` })
   await device.count(0, 100)
   await until(() => stateOf(device).state === 'refused')
-  const buried = device.store.findLog('dead.outbox.all.5')?.records ?? 0
+  const buried = device.store.findLog('refused.all.5')?.records ?? 0
   t.ok(buried > 0 && buried <= 3, `${buried} buried`)
   t.match(device.uplink.status().links, [{ queuedRecords: 100 - buried }])
   rejects = false

@@ -79,7 +79,7 @@ export async function killRun(options: KillRunOptions): Promise<KillRunReport> {
   for (const publisher of publishers) publisher.start()
   const kills: Record<Target, number> = { daemon: 0, executor: 0, endpoint: 0 }
   for (let kill = 1; kill <= options.kills; kill++) {
-    await pause(random.int(50, 900))
+    await pause(random.int(50, 700))
     const target = options.only ?? random.pick(targets)
     if (await killTarget(world, target, random)) kills[target] += 1
     else kill -= 1

@@ -437,6 +437,37 @@ t.test(
   },
 )
 
+t.test('code that was replaced while it failed to load does not hold up its successor', async t => {
+  await using dir = await folder()
+  const clock = new ManualClock()
+  const seen: string[] = []
+  const gate = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<void>()
+  let isOld = true
+  await using bench = await benchWith(
+    dir.path,
+    base,
+    async ({ item }) => {
+      if (!isOld) return seen.push(item.payload.toString())
+      started.resolve()
+      await gate.promise
+      throw new Ending('broken')
+    },
+    { clock },
+  )
+  await bench.publish('in/a', '1')
+  await started.promise
+  await writeFunction(dir.path, 'f', base, 'export const handler = () => 3\n')
+  await bench.invoker.rescan()
+  isOld = false
+  gate.resolve()
+  for (let i = 0; seen.length === 0 && i < 100; i++) {
+    clock.advance(1)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  t.same(seen, ['1'])
+})
+
 t.test('a message whose time to live is over is not run, and counted as lost', async t => {
   await using dir = await folder()
   const seen: string[] = []

@@ -78,6 +78,23 @@ t.test('a record dropped by the log is skipped, its retry forgotten', async t =>
   t.equal(inbox.nextRetryAt(0), undefined)
 })
 
+t.test('a key whose record in retry was dropped by the log waits no longer', async t => {
+  const { store, inbox, log } = await inboxWith(10, ['a', 'b'])
+  await using _ = store
+  const take = (now: number) => offsets(inbox.take({ maxRecords: 100, keyOf, now }).records)
+  const [first] = inbox.take({ maxRecords: 1, keyOf, now: 0 }).records
+  if (first === undefined) throw new Error('no record')
+  inbox.retryLater(first, 'a', 1, 1_000)
+  inbox.rewind()
+  const others = take(0)
+  t.same(others, [1, 3, 5, 7, 9])
+  for (const offset of others) inbox.checkpoint.complete(offset)
+  const tx = new Transaction()
+  tx.truncate(log, 1)
+  await store.write(tx)
+  t.same(take(0), [2, 4, 6, 8])
+})
+
 t.test('the set of done ranges is bounded, and full once every second record is done', async t => {
   const { store, inbox } = await inboxWith(2 * doneRangesMax + 10, ['a', 'b'])
   await using _ = store

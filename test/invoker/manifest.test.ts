@@ -35,7 +35,6 @@ t.test('an empty manifest has every default', async t => {
     payload: 'json',
     isolation: 'shared',
     timeZone: 'UTC',
-    deterministic: false,
     allow: [],
   })
 })

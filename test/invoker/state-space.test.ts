@@ -25,6 +25,19 @@ t.test('what is applied is read at once, before and after the commit, and after 
   t.equal((await StateSpace.open(store, 'ff')).keys, 0, 'another function whose name begins the same')
 })
 
+t.test('of several effects on a key the last counts against the bounds', async t => {
+  await using store = await memory()
+  const state = await StateSpace.open(store, 'f')
+  const tx = new Transaction()
+  const value = 'x'.repeat(stateValueMaxBytes)
+  const keys = stateMaxBytes / stateValueMaxBytes
+  for (let i = 0; i < keys; i++) state.apply(tx, set(`k${i}`, value))
+  const remove = { type: 'delete', key: 'k0' } as const
+  t.equal(state.problemOf([remove, set('new', value), set('new', value)]), undefined)
+  t.match(state.problemOf([remove, set('k0', value), set('new', value)]), { code: 'FESCUE_STATE_FULL' })
+  t.match(state.problemOf([set('new', 'x'), remove, set('k0', value)]), { code: 'FESCUE_STATE_FULL' })
+})
+
 t.test('a read on its way does not overwrite what was written meanwhile', async t => {
   await using store = await memory()
   const tx = new Transaction()

@@ -47,3 +47,17 @@ t.test('a value that is removed while it is read is not given', async t => {
   t.same(await valuesOf(retained), [])
   await store[Symbol.asyncDispose]()
 })
+
+t.test('a topic that is removed and set again at every look does not hold the reader for ever', async t => {
+  const { store, retained } = await open(() => {})
+  let given = 0
+  for await (const { payload } of retained.match('#')) {
+    given += 1
+    if (given > 10) break
+    t.equal(payload.toString(), 'first')
+    set(retained, store, '')
+    set(retained, store, `again ${given}`)
+  }
+  t.equal(given, 1)
+  await store[Symbol.asyncDispose]()
+})

@@ -62,15 +62,15 @@ t.test('a batch larger than a segment is several frames, and half of it is nothi
   const batches = await Array.fromAsync(again.batches(0))
   t.same(
     batches.map(batch => batch.number),
-    [2, 3],
-    'no part of it was recycled for another, whatever is kept besides',
+    [1, 2, 3],
+    'no part of it was recycled for another, and what came before is kept',
   )
-  t.same(batches[0]?.operations, put('large', 50_000))
+  t.same(batches[1]?.operations, put('large', 50_000))
   await again.close()
   const last = (await readdir(dir.path)).sort().at(-1) ?? ''
   await writeFile(join(dir.path, last), Buffer.alloc(segmentBytes))
   const torn = await open(dir.path)
-  t.same(await numbers(torn), [])
+  t.same(await numbers(torn), [1])
   await torn.close()
 })
 
@@ -178,5 +178,63 @@ t.test('after discard everything is written to new files', async t => {
   await journal.close()
   const again = await open(dir.path)
   t.same(await numbers(again), [2])
+  await again.close()
+})
+
+for (const content of ['the same', 'other'] as const) {
+  t.test(
+    `a batch that was written again after an error, with ${content} content, is the later one`,
+    async t => {
+      await using dir = await temp()
+      const journal = await open(dir.path)
+      for (const number of range(1, 201)) await journal.append(number, put(`k${number}`), true)
+      await journal.begin()
+      const name = (number: number) => (content === 'the same' ? `k${number}` : `new${number}`)
+      for (const number of range(200, 206)) await journal.append(number, put(name(number)), true)
+      await journal.close()
+      const again = await open(dir.path)
+      const found = await Array.fromAsync(again.batches(200))
+      t.same(
+        found.map(batch => batch.number),
+        range(200, 206),
+        'what follows it is there too',
+      )
+      t.same(found[0]?.operations, put(name(200)))
+      await again.close()
+    },
+  )
+}
+
+t.test('a batch that was torn and written again is the whole one', async t => {
+  await using dir = await temp()
+  const journal = await open(dir.path)
+  for (const number of range(1, 201)) await journal.append(number, put(`k${number}`), true)
+  await journal.append(201, put('torn', 4 * segmentBytes), true)
+  const last = (await readdir(dir.path)).sort().at(-1) ?? ''
+  await journal.begin()
+  await writeFile(join(dir.path, last), Buffer.alloc(segmentBytes))
+  await journal.append(201, put('whole'), true)
+  await journal.append(202, put('after'), true)
+  await journal.close()
+  const again = await open(dir.path)
+  const found = await Array.fromAsync(again.batches(201))
+  t.same(
+    found.map(batch => batch.number),
+    [201, 202],
+  )
+  t.same(found[0]?.operations, put('whole'))
+  await again.close()
+})
+
+t.test('one large batch does not push out what LevelDB holds unsynced beside it', async t => {
+  await using dir = await temp()
+  const journal = await open(dir.path)
+  for (const number of range(1, 11)) await journal.append(number, put(`k${number}`), true)
+  await journal.append(11, put('large', 5 * segmentBytes), true)
+  await journal.append(12, put('after'), true)
+  await journal.close()
+  const again = await open(dir.path)
+  t.same(await numbers(again), range(1, 13))
+  t.ok(again.segments <= journalSegmentsMax)
   await again.close()
 })

@@ -214,3 +214,79 @@ t.test('a seeded storm of failing writes loses nothing and keeps the order of ca
   t.same(await payloads(again, 'a'), order.map(String), `seed ${seed}`)
   await again[Symbol.asyncDispose]()
 })
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+
+/** Holds every batch until the returned function is called. */
+function hold(backend: FaultyBackend): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  backend.onBatch = () => promise
+  return resolve
+}
+
+t.test(
+  'what a callback commits is reported after its own batch, not with the one that is reported',
+  async t => {
+    const { store, backend } = await openFaulty()
+    const log = store.log('a', wide)
+    await store.sync()
+    const release = hold(backend)
+    const reported: string[] = []
+    store.commit(new Transaction().require('power'), () => {
+      reported.push('empty')
+      const tx = new Transaction().require('power')
+      tx.append(log, record('x'))
+      store.commit(tx, () => reported.push(`written, end ${log.end}`))
+    })
+    for (let turns = 0; turns < 5; turns++) await turn()
+    t.same(reported, ['empty'], 'the disk has not answered')
+    release()
+    await store.sync()
+    t.same(reported, ['empty', 'written, end 1'])
+    await store[Symbol.asyncDispose]()
+  },
+)
+
+for (const durability of ['memory', 'power'] as const) {
+  t.test(`a transaction of class ${durability} is not reported before those that came earlier`, async t => {
+    const { store, backend } = await openFaulty()
+    const log = store.log('a', wide)
+    const first = new Transaction().require('memory')
+    first.append(log, record('0'))
+    await store.write(first)
+    await store.sync()
+    const release = hold(backend)
+    const reported: number[] = []
+    const commit = (number: number, tx: Transaction) => store.commit(tx, () => reported.push(number))
+    const written = new Transaction().require('power')
+    written.append(log, record('1'))
+    commit(1, written)
+    await turn()
+    const later = new Transaction().require(durability)
+    if (durability === 'memory') later.append(log, record('2'))
+    commit(2, later)
+    await turn()
+    release()
+    while (reported.length < 2) await turn()
+    t.same(reported, [1, 2])
+    await store[Symbol.asyncDispose]()
+  })
+}
+
+t.test(
+  'a clean end makes safe what was only written: it keeps its epoch, after a loss of power too',
+  async t => {
+    const { store, backend } = await openFaulty()
+    const tx = new Transaction().require('process')
+    tx.append(store.log('a', wide), record('x'))
+    await store.write(tx)
+    const synced: string[][] = []
+    backend.onBatch = (operations, sync) => {
+      if (sync) synced.push(operations.map(({ key }) => key.toString()))
+    }
+    await store[Symbol.asyncDispose]()
+    t.equal(synced.length, 2)
+    t.notOk(synced[0]?.includes('Nrun'), 'first what the journal holds too')
+    t.same(synced[1], ['Nrun'], 'then the marker')
+  },
+)

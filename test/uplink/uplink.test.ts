@@ -82,6 +82,105 @@ t.test('the link is cut and restored', async t => {
   t.same(await numbersAt(cloud), range(0, 20))
 })
 
+t.test('of two links one is cut, and only that one', async t => {
+  await using dir = await temporary()
+  await using near = await cloudAt(`${dir.path}/near`)
+  await using far = await cloudAt(`${dir.path}/far`)
+  const link = (name: string, url: string) => ({
+    name,
+    connector: 'http' as const,
+    url,
+    token: undefined,
+    tls: {},
+  })
+  await using device = await startDevice({
+    folder: `${dir.path}/device`,
+    url: near.url,
+    uplinks: [link('near', near.url), link('far', far.url)],
+    routes: [routeAll({ to: 'near', name: 'near' }), routeAll({ to: 'far', name: 'far' })],
+  })
+  await device.drained()
+  device.uplink.setOnline(false, 'far')
+  t.equal(device.uplink.isOnline, false)
+  await device.count(0, 10)
+  await until(() => device.uplink.status().links[0]?.queuedRecords === 0)
+  t.match(device.uplink.status().links, [
+    { uplink: 'near', link: { state: 'connected' } },
+    { uplink: 'far', link: { state: 'cut' }, queuedRecords: 10 },
+  ])
+  t.throws(() => device.uplink.setOnline(true, 'fra'), { code: 'FESCUE_NOT_FOUND' })
+  device.uplink.setOnline(true, 'far')
+  await device.drained()
+  t.same(await numbersAt(far), range(0, 10))
+})
+
+t.test('a link that cannot connect does not hold up the end', async t => {
+  await using dir = await temporary()
+  await using device = await startDevice({
+    folder: `${dir.path}/device`,
+    url: 'http://127.0.0.1:9/v1/events',
+    timings: { reconnectInitialMs: 60_000, reconnectMaxMs: 60_000 },
+  })
+  await until(() => device.uplink.status().links[0]?.link.state === 'offline')
+  const startedAt = performance.now()
+  await device.uplink.drain(10_000)
+  t.ok(performance.now() - startedAt < 2_000)
+})
+
+t.test('the bound of the outbox is for all routes together; another share is worked out anew', async t => {
+  await using dir = await temporary()
+  const bounds = async (more: Parameters<typeof startDevice>[0]) => {
+    await using device = await startDevice(more)
+    return ['one', 'two', 'own'].map(name => device.store.findLog(`outbox.${name}.5`)?.limits.maxBytes)
+  }
+  const routes = [
+    routeAll({ name: 'one' }),
+    routeAll({ name: 'two' }),
+    routeAll({ name: 'own', maxBytes: 7_000 }),
+  ]
+  const device = { folder: `${dir.path}/device`, url: 'http://127.0.0.1:9/', online: false, routes }
+  t.same(await bounds({ ...device, outbox: { bytes: 1_000_000 } }), [500_000, 500_000, 7_000])
+  t.same(await bounds({ ...device, outbox: { diskShare: 0.25 } }), [5e8, 5e8, 7_000])
+  t.same(
+    await bounds({ ...device, outbox: { diskShare: 0.25 }, freeDiskBytes: 1e6 }),
+    [5e8, 5e8, 7_000],
+    'kept',
+  )
+  t.same(await bounds({ ...device, outbox: { diskShare: 0.5 } }), [1e9, 1e9, 7_000])
+})
+
+t.test(
+  'what the outbox drops while the link comes and goes is explained, and the rest arrives once, in order',
+  async t => {
+    await using dir = await temporary()
+    await using cloud = await cloudAt(`${dir.path}/cloud`)
+    await using device = await startDevice({
+      folder: `${dir.path}/device`,
+      url: cloud.url,
+      routes: [routeAll({ maxBytes: 200_000 })],
+    })
+    const pad = 'x'.repeat(500)
+    await device.count(0, 10)
+    await device.drained()
+    for (let round = 0; round < 12; round++) {
+      device.uplink.setOnline(round % 3 !== 0)
+      await device.count(10 + round * 500, 510 + round * 500, {}, pad)
+    }
+    device.uplink.setOnline(true)
+    await device.drained()
+    const view = await get(cloud, '/v1/devices/pi')
+    const log = view.logs.find((each: { log: string }) => each.log.startsWith('outbox.'))
+    t.ok(log.lost > 0, `${log.lost} dropped`)
+    t.equal(log.gaps, 0)
+    t.equal(log.records + log.lost, 6_010)
+    const numbers = await numbersAt(cloud)
+    t.same(
+      numbers,
+      [...new Set(numbers)].sort((a, b) => a - b),
+    )
+  },
+)
+
 t.test(
   'an expired record is not sent; the ledger entry that explains it comes before what follows',
   async t => {

@@ -66,6 +66,7 @@ export class FunctionIsolate {
   #memories: SharedArrayBuffer[] = []
   /** Contexts made in the isolate. */
   #contexts = 0
+  #closed = false
 
   constructor(services: IsolateServices, spec: WireSpec) {
     this.#services = services
@@ -95,20 +96,28 @@ export class FunctionIsolate {
     if (created) await this.#create()
     const isolate = this.#isolate
     const gone = () => this.#isolate !== isolate && !this.#loadExpired
+    if (isolate === undefined) {
+      this.#services.created(0, 0)
+      return { kind: 'gone' }
+    }
     try {
       const opened = await this.#openIn(this.#open ?? (await this.#compile()))
       return gone() ? { kind: 'gone' } : opened
     } catch (error) {
       return gone() ? { kind: 'gone' } : this.#loadFailure(error)
     } finally {
-      this.loadingSince = undefined
+      if (this.#isolate === isolate) this.loadingSince = undefined
       if (created) this.#services.created(performance.now() - startedAt, await this.heapBytes())
     }
   }
 
+  /** Waits its turn, in which the function may have been unloaded: then there is no isolate. */
   async #create(): Promise<void> {
     await this.#services.allowCreate()
     const { vm } = this.#services
+    if (this.#closed || this.present) return
+    // One that is overwritten could be stopped by nobody.
+    this.dispose()
     this.#isolate = new vm.Isolate({
       memoryLimit: Math.max(8, this.#spec.memoryMiB),
       onCatastrophicError: message => this.#services.catastrophe(message),
@@ -199,9 +208,16 @@ export class FunctionIsolate {
     const isolate = this.#isolate
     this.#isolate = undefined
     this.#open = undefined
+    this.loadingSince = undefined
     if (isolate === undefined) return
     if (!isolate.isDisposed) isolate.dispose()
     this.#services.disposed()
+  }
+
+  /** Drops the isolate for good: one whose creation waits its turn is not made. */
+  close(): void {
+    this.#closed = true
+    this.dispose()
   }
 }
 

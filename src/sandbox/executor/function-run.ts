@@ -10,12 +10,13 @@
  * fresh context, so that the rejection finds its owner. What a disposed isolate had finished is kept.
  */
 import type { EndedBody, ErrorBody, ProgressBody, WireSpec } from '#base/wire/executor-protocol.ts'
-import { decodeItems, type IsolateItems, idOfItem, partOfItems } from '#base/wire/items.ts'
+import { decodeItems, type IsolateItems, partOfItems } from '#base/wire/items.ts'
 import { type Answer, Flight } from './flight.ts'
-import { FunctionIsolate, type IsolateServices } from './function-isolate.ts'
+import { FunctionIsolate } from './function-isolate.ts'
 import type { Lane } from './lane.ts'
 import { lossEnd, unhandledRejection } from './outcome.ts'
 import { walkRecords } from './record-walk.ts'
+import type { Run, RunServices } from './run.ts'
 import { SideBySide } from './side-by-side.ts'
 import { WorkQueue } from './work-queue.ts'
 
@@ -26,29 +27,14 @@ const salvageMs = 100
 /** Milliseconds that a dropped isolate may go on computing; at a deadline the daemon looks sooner. */
 const stuckMs = 1000
 
-export interface RunServices extends Omit<IsolateServices, 'flooded'> {
-  /** Whether the daemon takes more now. */
-  ready(): boolean
-  records(run: number, parts: readonly Buffer[]): void
-  ended(body: EndedBody): void
-}
-
-interface Run {
-  readonly run: number
-  readonly queue: WorkQueue
-  /** The last items came. */
-  complete: boolean
-  /** One item an entry, to find the owner of a rejection. */
-  careful: boolean
-}
-
 export class FunctionRun {
   readonly #services: RunServices
   readonly #spec: WireSpec
   readonly #isolate: FunctionIsolate
   readonly #sideBySide: SideBySide | undefined
   #idle: Lane[] = []
-  #opening = false
+  /** The lane on its way; a later one takes its place when the isolate was dropped. */
+  #opening: object | undefined
   #broken: ErrorBody | undefined
   #closed = false
   #run: Run | undefined
@@ -91,7 +77,8 @@ export class FunctionRun {
   /** Starts what can be started. */
   pump(): void {
     const run = this.#run
-    if (run === undefined || this.#closed) return
+    // What a dropped isolate leaves is settled first: see `#lost`.
+    if (run === undefined || this.#closed || this.#doomed !== undefined) return
     const broken = this.#broken
     if (broken !== undefined) {
       // The next run tries to load again: a slow start may have been the box's fault.
@@ -125,10 +112,11 @@ export class FunctionRun {
   }
 
   #openLane(): void {
-    if (this.#opening) return
-    this.#opening = true
+    if (this.#opening !== undefined) return
+    const opening = {}
+    this.#opening = opening
     void this.#isolate.openLane().then(opened => {
-      this.#opening = false
+      if (this.#opening === opening) this.#opening = undefined
       if (this.#closed) return
       if (opened.kind === 'broken') this.#broken = opened.error
       else if (opened.kind === 'open') {
@@ -161,9 +149,25 @@ export class FunctionRun {
   #ended(flight: Flight, failure: { error: unknown } | undefined): void {
     this.#entered = this.#entered.filter(each => each !== flight)
     if (!this.#flights.has(flight)) return
-    if (failure === undefined) this.#entryEnded(flight)
+    const doomed = this.#doomed
+    if (doomed !== undefined && doomed !== flight && doomed.lane.busy) return
+    if (failure === undefined && doomed === flight && flight.lane.current < 0) this.#endedInTime(flight)
+    else if (doomed !== undefined) this.#lost(flight, failure?.error)
+    else if (failure === undefined) this.#entryEnded(flight)
     else if (this.#isolate.present) this.#rejected(flight, failure.error)
     else this.#lost(flight, failure.error)
+  }
+
+  /** The flight for whose sake the isolate was dropped, until the run ends for it. */
+  get #doomed(): Flight | undefined {
+    for (const flight of this.#flights) if (flight.fate.kind !== 'none') return flight
+    return undefined
+  }
+
+  /** The entry had ended well when its isolate was dropped: its results count, and the rest runs again. */
+  #endedInTime(flight: Flight): void {
+    const failure = this.#sideBySide === undefined ? this.#release(flight).failure : undefined
+    this.#end(failure === undefined ? { kind: 'returned' } : { kind: 'failed', ...failure })
   }
 
   #release(flight: Flight): ReturnType<typeof walkRecords> {
@@ -272,25 +276,19 @@ export class FunctionRun {
     const run = this.#run
     if (run === undefined) return
     this.#isolate.dispose()
-    const cause = [...this.#flights].find(each => each.fate.kind !== 'none') ?? flight
+    const cause = this.#doomed ?? flight
     const { fate } = cause
     // Its time ran out with no item in the handler: a rejection of an item that had finished is to blame.
     const between = fate.kind === 'expired' && fate.index < 0
-    const walked = walkRecords(
-      cause.lane.take(),
-      0,
-      between || this.#sideBySide !== undefined ? 'logs' : 'all',
-    )
+    const keep = between || this.#sideBySide !== undefined ? 'logs' : 'all'
+    const walked = walkRecords(cause.lane.take(), 0, keep)
     if (between && walked.results > 1 && !run.careful) {
       this.#runCarefully(run, cause)
       return
     }
     this.#services.records(run.run, walked.parts)
     if (!between) cause.released += walked.results
-    const last = cause.items.first + cause.items.count - 1
-    const index = fate.kind === 'expired' && !between ? fate.index : Math.min(cause.nextIndex, last)
-    const id = idOfItem(cause.items, index - cause.items.first, this.#spec.payload)
-    this.#end(lossEnd(fate.kind, index, id, this.#spec.timeoutMs, error))
+    this.#end(lossEnd(cause, between, this.#spec, error))
   }
 
   #flooded(lane: Lane): void {
@@ -334,12 +332,15 @@ export class FunctionRun {
 
   /** A new context in the same isolate, or a new isolate when its memory is too full. */
   async #freshen(): Promise<void> {
-    this.#opening = true
+    const opening = {}
+    this.#opening = opening
     const reusable = await this.#isolate.reusable()
-    this.#opening = false
+    // Meanwhile another run may have ended badly: then it is that one's turn.
+    if (this.#opening !== opening) return
+    this.#opening = undefined
     if (!reusable) this.#isolate.dispose()
     if (this.#closed) return
-    if (this.#isolate.present) this.#openLane()
+    if (this.#isolate.present && this.#idle.length === 0) this.#openLane()
     else this.pump()
   }
 
@@ -390,6 +391,7 @@ export class FunctionRun {
     for (const flight of this.#flights) flight.stopTimer()
     this.#flights.clear()
     this.#giveUpIsolate()
+    this.#isolate.close()
     if (run !== undefined) this.#services.ended({ run: run.run, end: { kind: 'returned' } })
   }
 }

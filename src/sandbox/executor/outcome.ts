@@ -1,6 +1,7 @@
 /** Error documents of failures that the platform, not the function, puts into words (Lambda's names for them). */
 import type { EndedBody, ErrorBody } from '#base/wire/executor-protocol.ts'
-import type { Fate } from './flight.ts'
+import { idOfItem } from '#base/wire/items.ts'
+import type { Flight } from './flight.ts'
 
 const messageCharactersMax = 2048
 
@@ -46,16 +47,24 @@ export function syntaxError(error: unknown): ErrorBody {
   }
 }
 
-/** How a run ends whose isolate is gone: charged to the item `index`, for the reason that its fate names. */
+/**
+ * How a run ends whose isolate is gone, and why `cause` lost it: an item is charged. `between`: its time ran out with no
+ * item in the handler. An item that finished in the very moment of its deadline is not charged.
+ */
 export function lossEnd(
-  fate: Fate['kind'],
-  index: number,
-  id: string,
-  timeoutMs: number,
+  cause: Flight,
+  between: boolean,
+  spec: { readonly payload: 'json' | 'binary'; readonly timeoutMs: number },
   error: unknown,
 ): EndedBody['end'] {
-  if (fate === 'expired') return { kind: 'timeout', index, error: timedOut(id, timeoutMs) }
-  if (fate === 'flooded') return { kind: 'failed', index, error: exited(id, 'too much output') }
+  const { fate, items, nextIndex } = cause
+  const last = items.first + items.count - 1
+  const expired = fate.kind === 'expired' && !between
+  if (expired && fate.index < nextIndex) return { kind: 'returned' }
+  const index = expired ? fate.index : Math.min(nextIndex, last)
+  const id = idOfItem(items, index - items.first, spec.payload)
+  if (fate.kind === 'expired') return { kind: 'timeout', index, error: timedOut(id, spec.timeoutMs) }
+  if (fate.kind === 'flooded') return { kind: 'failed', index, error: exited(id, 'too much output') }
   const message = error instanceof Error ? error.message : String(error)
   return {
     kind: 'failed',

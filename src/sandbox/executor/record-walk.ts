@@ -8,6 +8,8 @@ import type { ErrorBody } from '#base/wire/executor-protocol.ts'
 import { WireError } from '#base/wire/frame.ts'
 import { durationAt, readRecord, recordKind, skipResult } from '#base/wire/records.ts'
 
+/** Bytes from which on a part ends with its record: parts travel in frames, and those have a bound. */
+const partBytes = 1_048_576
 /** What two readings of a clock that counts whole milliseconds cannot tell from nothing. */
 const clockStepsMs = 2
 
@@ -66,6 +68,9 @@ export function walkRecords(bytes: Buffer, elapsedMs: number, keep: 'all' | 'log
     if (span.kind === recordKind.failure || (keep === 'logs' && span.kind !== recordKind.log)) {
       if (span.from > partFrom) parts.push(bytes.subarray(partFrom, span.from))
       partFrom = span.to
+    } else if (at - partFrom >= partBytes) {
+      parts.push(bytes.subarray(partFrom, at))
+      partFrom = at
     }
   }
   if (at > partFrom) parts.push(bytes.subarray(partFrom, at))

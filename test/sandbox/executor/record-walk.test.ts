@@ -26,6 +26,14 @@ t.test('a walk keeps what is whole and takes failures out', async t => {
   t.equal(logs.results, 1, 'results are counted all the same')
 })
 
+t.test('a long entry leaves in parts that fit their frames', async t => {
+  const bytes = Buffer.concat(Array.from({ length: 40 }, (_, n) => resultBytes(n, 'x'.repeat(600_000))))
+  const { parts, results } = walkRecords(bytes, 0)
+  t.equal(results, 40)
+  t.ok(Math.max(...parts.map(part => part.length)) < 2_500_000)
+  t.ok(Buffer.concat(parts).equals(bytes))
+})
+
 t.test('results below a millisecond share the time of their entry', async t => {
   const { parts } = walkRecords(
     Buffer.concat([resultBytes(0), resultBytes(1), resultBytes(2, 'null', 7)]),
