@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-import { problemOfNode } from '#cli/node-version.ts'
 /**
  * The entry of every `fescue` command: checks Node, names the process's streams and signals, dispatches.
  *
  * The first SIGINT or SIGTERM asks the command to end (D7); a second, or five seconds, ends the process. Only
  * this file touches `process.exit` and signal handlers.
  */
+import { problemOfNode } from '#cli/node-version.ts'
 import { relaunchAsServer, useCompileCache } from '#cli/relaunch.ts'
 
 /** Commands that stay: worth starting over with the compile cache. */

@@ -44,8 +44,8 @@ export const sliceMs = 5
  * leaves work behind is found out. The queue itself cannot be seen from here, and an entry for each item costs twenty times as much.
  */
 const settleHops = 16
-const trialHops = 256
-const trialItems = 32
+const trialHops = 64
+const trialItems = 16
 /** Characters of the JSON text that a handler may return. */
 export const valueCharactersMax = 262_144
 

@@ -116,7 +116,7 @@ t.test('effects of work that a handler left behind are refused, never added to a
   for (const [effect, hops] of [
     [`publish('out/x', e.n)`, 3],
     [`await state.set('late', e.n)`, 3],
-    [`publish('out/x', e.n)`, 200],
+    [`publish('out/x', e.n)`, 50],
     [`for (;;) { try { publish('out/x', e.n) } catch {} if (++i2 > 500) break; await null }`, 3],
   ] as const) {
     sandbox.load(specOf('late', `let i2 = 0; ${after(hops, effect)}`))

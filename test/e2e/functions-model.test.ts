@@ -104,8 +104,11 @@ t.test('D2: every accepted message has its effects once or is one dead letter, i
           const times = seen.filter(each => each === `k${key} ${i}`).length
           const deaths = dead.filter(each => each === i).length
           const state = (await bench.state('f', `m${i}`)) ?? 0
-          const expected = dies(steps) ? [0, 1, 0] : [1, 0, 1]
-          if ([times, deaths, state].join() !== expected.join())
+          const found = [times, deaths, state].join()
+          // An attempt whose note was not committed when the store closed is not counted: it may end well after all.
+          const ends: readonly string[] = steps
+          const spared = restarts.length > 0 && !ends.includes('killed') && !ends.includes('forbidden')
+          if (found !== (dies(steps) ? '0,1,0' : '1,0,1') && !(spared && found === '1,0,1'))
             throw new Error(`message ${i}: outputs, dead letters, state are ${times}, ${deaths}, ${state}`)
         }
         for (let key = 0; key < 4; key++) {
