@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { FescueError } from '#base/errors.ts'
+import { type ErrorCode, errorTable, FescueError } from '#base/errors.ts'
 
 export interface DevCloudOptions {
   readonly port: number
@@ -22,9 +22,11 @@ export interface DevCloud extends AsyncDisposable {
   readonly pid: number
 }
 
+/** Lines from before it serves: shown then, or the reason why it does not. */
+const saidLinesMax = 20
 const mainFile = join(import.meta.dirname, '..', 'main.ts')
 
-/** Starts it and waits until it serves. Errors: FESCUE_INTERNAL with what it said. */
+/** Starts it and waits until it serves. Errors: the one that it ended with, else FESCUE_INTERNAL. */
 export async function startDevCloud(options: DevCloudOptions): Promise<DevCloud> {
   const args = [
     mainFile,
@@ -56,20 +58,38 @@ export async function startDevCloud(options: DevCloudOptions): Promise<DevCloud>
 function readyPort(child: ChildProcess, onLine: (line: string) => void): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const said: string[] = []
+  let serving = false
+  const serves = (port: number) => {
+    serving = true
+    for (const line of said) onLine(line)
+    resolve(port)
+  }
   for (const stream of [child.stdout, child.stderr]) {
     if (stream === null) continue
     createInterface({ input: stream }).on('line', line => {
       const port = portOfReady(line)
-      if (port !== undefined) return resolve(port)
-      if (said.length < 20) said.push(line)
-      onLine(line)
+      if (port !== undefined) return serves(port)
+      if (serving) onLine(line)
+      else if (said.length < saidLinesMax) said.push(line)
     })
   }
   child.on('error', reject)
   child.on('exit', code => {
-    reject(new FescueError('FESCUE_INTERNAL', `the cloud endpoint ended with ${code}: ${said.join('\n')}`))
+    reject(causeOf(said) ?? new FescueError('FESCUE_INTERNAL', `the cloud endpoint ended with ${code}`))
   })
   return promise
+}
+
+/** The error in what a command said last: `fescue: MESSAGE [CODE]`. */
+function causeOf(said: readonly string[]): FescueError | undefined {
+  const [, message, code] = /^fescue: (.*) \[(FESCUE_\w+)\]$/s.exec(said.join('\n')) ?? []
+  return message !== undefined && code !== undefined && isErrorCode(code)
+    ? new FescueError(code, message)
+    : undefined
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorTable, code)
 }
 
 function portOfReady(line: string): number | undefined {

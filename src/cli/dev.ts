@@ -24,6 +24,7 @@ import { freePort } from './free-port.ts'
 import { parsePort } from './numbers.ts'
 import { type ConfigFlags, type ConfigOptions, readConfig } from './read-config.ts'
 import { serveUntil } from './service-life.ts'
+import { withRemedy } from './start-error.ts'
 import type { Terminal } from './terminal.ts'
 
 interface DevOptions extends ConfigOptions {
@@ -67,9 +68,15 @@ async function dev(options: DevOptions, terminal: Terminal): Promise<void> {
     port: ports.cloud,
     data: join(wanted.data, 'cloud'),
     onLine: line => screen.line(screen.style('dim', `cloud: ${line}`)),
+  }).catch(async (error: unknown) => {
+    throw await withRemedy(error, wanted)
   })
   const config = await readConfig({ ...options, data: wanted.data }, terminal, flagsFor(wanted, ports, cloud))
-  const daemon = await startDaemon(config, { logger: devLogger(screen), clock: systemClock })
+  const daemon = await startDaemon(config, { logger: devLogger(screen), clock: systemClock }).catch(
+    async (error: unknown) => {
+      throw await withRemedy(error, config)
+    },
+  )
   const client = new ApiClient(daemonOf(config.data))
   const quit = new AbortController()
   const signal = AbortSignal.any([terminal.signal, quit.signal])

@@ -96,7 +96,13 @@ async function withBook<Result>(
     const absent = error instanceof FescueError && error.code === 'FESCUE_DAEMON_UNREACHABLE'
     if (!absent || options.url !== undefined) throw error
   }
-  return action(await bookOfFolder(await dataFolder(options, terminal)))
+  const folder = await dataFolder(options, terminal)
+  const result = await action(await bookOfFolder(folder))
+  if (options.data === undefined && options.json !== true)
+    terminal.stderr.write(
+      `No daemon answered, so this is of the data folder ${folder}; --data DIR names another.\n`,
+    )
+  return result
 }
 
 function bookOfDaemon(client: ApiClient): DeviceBook {

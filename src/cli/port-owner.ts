@@ -54,7 +54,12 @@ async function holds(pid: string, links: ReadonlySet<string>): Promise<boolean> 
 }
 
 async function commandOf(pid: string): Promise<string> {
-  const text = (await readOrEmpty(`/proc/${pid}/cmdline`)).split('\0').join(' ').trim()
+  const words = (await readOrEmpty(`/proc/${pid}/cmdline`)).split('\0')
+  // Node's own flags stand before the program, which is what tells one from another.
+  const text = words
+    .filter((word, i) => i === 0 || !/^--[\w-]+=\d+$/.test(word))
+    .join(' ')
+    .trim()
   return text.length > commandCharactersMax ? `${text.slice(0, commandCharactersMax - 1)}…` : text
 }
 

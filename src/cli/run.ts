@@ -71,8 +71,14 @@ function explain(error: unknown, terminal: Terminal): number {
   if (terminal.signal.aborted) return exitCodes.failed
   const known = asFescueError(error)
   terminal.stderr.write(`fescue: ${known.message} [${known.code}]\n`)
-  if (known.code === 'FESCUE_INTERNAL' && error instanceof Error) terminal.stderr.write(`${error.stack}\n`)
+  if (known.code === 'FESCUE_INTERNAL' && !isSystemError(error))
+    terminal.stderr.write(`${error instanceof Error ? error.stack : ''}\n`)
   return exitCodeOf(known)
+}
+
+/** What the system refused (EACCES, ENOTDIR) says why by itself; where in the code it was does not help. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error
 }
 
 function finish(terminal: Terminal, text: string): RunResult {

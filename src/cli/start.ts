@@ -1,11 +1,10 @@
 /** `fescue start`: the daemon in the foreground, logging JSON lines; for systemd, containers and terminals. */
 import { Command } from 'commander'
 import { systemClock } from '#base/clock.ts'
-import { FescueError } from '#base/errors.ts'
-import type { DeviceConfig } from '#config/device-config.ts'
 import { parsePort } from './numbers.ts'
 import { type ConfigOptions, readConfig } from './read-config.ts'
 import { serveUntil } from './service-life.ts'
+import { withRemedy } from './start-error.ts'
 import type { Terminal } from './terminal.ts'
 
 interface StartOptions extends ConfigOptions {
@@ -57,26 +56,8 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   ])
   const logger = startLogger(config.log.level)
   const daemon = await startDaemon(config, { logger, clock: systemClock }).catch(async (error: unknown) => {
-    throw await withPortOwner(error, config)
+    throw await withRemedy(error, config)
   })
   logger.info({ mqtt: daemon.mqttPort, http: daemon.httpPort, data: config.data, pid: process.pid }, 'ready')
   await serveUntil(daemon, terminal.signal)
-}
-
-/** Names who has the port, and how to choose another. */
-async function withPortOwner(error: unknown, config: DeviceConfig): Promise<unknown> {
-  if (!(error instanceof FescueError) || error.code !== 'FESCUE_PORT_TAKEN') return error
-  const { describeOwner, ownerOfPort } = await import('./port-owner.ts')
-  for (const [key, port] of [
-    ['mqtt', config.mqtt.port],
-    ['http', config.http.port],
-  ] as const) {
-    if (port === 0 || !error.message.includes(String(port))) continue
-    const owner = describeOwner(await ownerOfPort(port))
-    const mend = `stop it, or choose another port with --${key}-port or ${key}.port in the config`
-    return new FescueError('FESCUE_PORT_TAKEN', `port ${port} is taken by ${owner}: ${mend}`, {
-      cause: error,
-    })
-  }
-  return error
 }

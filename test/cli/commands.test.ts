@@ -265,6 +265,8 @@ t.test('devices are added, listed and revoked without a daemon', async t => {
   })
   t.equal((await command(['devices', 'revoke', 'kitchen-sensor', '--data', data])).code, 0)
   t.same(JSON.parse((await command(['devices', 'list', '--json', '--data', data])).stdout), [])
+  const unnamed = await command(['devices', 'list'], { cwd: folder.path, env: { FESCUE_DATA: data } })
+  t.match(unnamed.stderr, `data folder ${data}`, 'which folder it was is said when no option names it')
 })
 
 t.test('devices go through the daemon when one runs', async t => {
