@@ -250,11 +250,11 @@ interface FunctionRow {
   readonly inbox: { readonly records: number }
 }
 
-/** Functions that do not run: what they did not do is explained by it, and it is a violation in itself. */
+/** Functions that stand still, or have not done their work: a violation in itself, and it explains others. */
 async function functionProblems(world: World): Promise<string[]> {
   const rows = await world.api<FunctionRow[]>('/api/v1/functions')
   return rows
-    .filter(row => row.state !== 'ready' || row.inbox.records > 0)
+    .filter(row => ['disabled', 'detached', 'failed'].includes(row.state) || row.inbox.records > 0)
     .map(
       row =>
         `function ${row.name}: ${row.state} (${row.reason ?? 'no reason'}), ${row.inbox.records} waiting`,
