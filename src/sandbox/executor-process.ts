@@ -39,6 +39,8 @@ const pollMs = 50
 const startTimeoutDefaultMs = 20_000
 /** Resident bytes of an executor without functions, with room for what builtins need for a moment. */
 const residentHeadroomBytes = 192 * 1024 * 1024
+/** How often an idle moment is used to look whether the process has grown to half of that. */
+const grownLookMs = 1_000
 /** Characters of an executor's last words that are kept. */
 const stderrCharactersMax = 4096
 
@@ -85,6 +87,7 @@ export class ExecutorProcess {
   #creating = false
   readonly startedAt: number
   #death: Death | undefined
+  #grownLookAt = 0
   #gone = false
   #stderr = ''
   #cancelPoll: (() => void) | undefined
@@ -270,7 +273,27 @@ export class ExecutorProcess {
     if (run === undefined || run.number !== body.run) return
     run.checkEnd(body.end)
     hosted.run = undefined
+    this.#recycleIfGrown()
     hosted.events.ended(body)
+  }
+
+  /**
+   * Between runs a process that has grown is ended without blame: what isolates and contexts leave behind in it is
+   * not the doing of the function that happens to run when the fence is reached.
+   */
+  #recycleIfGrown(): void {
+    const now = this.#parts.clock.monotonic()
+    if (now - this.#grownLookAt < grownLookMs || !this.alive) return
+    for (const hosted of this.#hosted.values()) if (hosted.run !== undefined) return
+    this.#grownLookAt = now
+    const resident = this.#child.pid === undefined ? undefined : readResidentBytes(this.#child.pid)
+    if (resident !== undefined && resident > this.#residentLimit() - residentHeadroomBytes / 2) this.stop()
+  }
+
+  #residentLimit(): number {
+    let limit = residentHeadroomBytes
+    for (const hosted of this.#hosted.values()) limit += hosted.memoryBytes
+    return limit
   }
 
   #pollOn(): void {
@@ -293,8 +316,7 @@ export class ExecutorProcess {
     }
     this.#overdue = late?.[1].run
     const resident = this.#child.pid === undefined ? undefined : readResidentBytes(this.#child.pid)
-    let limit = residentHeadroomBytes
-    for (const hosted of this.#hosted.values()) limit += hosted.memoryBytes
+    const limit = this.#residentLimit()
     if (resident !== undefined && resident > limit) {
       this.#kill(
         'memory',
