@@ -58,6 +58,14 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const daemon = await startDaemon(config, { logger, clock: systemClock }).catch(async (error: unknown) => {
     throw await withRemedy(error, config)
   })
-  logger.info({ mqtt: daemon.mqttPort, http: daemon.httpPort, data: config.data, pid: process.pid }, 'ready')
+  // Whoever starts a daemon waits for this line, so no log level hides it.
+  const ready = {
+    mqtt: daemon.mqttPort,
+    http: daemon.httpPort,
+    data: config.data,
+    pid: process.pid,
+    msg: 'ready',
+  }
+  terminal.stdout.write(`${JSON.stringify({ level: 'info', time: new Date().toISOString(), ...ready })}\n`)
   await serveUntil(daemon, terminal.signal)
 }
