@@ -110,6 +110,8 @@ export class Trampoline {
   run(chunk: Chunk): void {
     this.#enter()
     this.#chunk = chunk
+    // Before the first item: its slice may be over by then, and nothing left would mean that all is done.
+    this.#words[wordLeft] = chunk.left
     this.#step()
   }
 
