@@ -7,9 +7,9 @@ import { linkBacklogMaxBytes, sessionInflight } from '#broker/session.ts'
 import { packetIdOf, packetIds } from '#broker/session-pump.ts'
 import type { Qos } from '#store/record.ts'
 import { Transaction } from '#store/transaction.ts'
+import { ManualClock } from '../fakes/manual-clock.ts'
 import { SessionClient } from '../fakes/session-client.ts'
 import { openParts, type PartsOptions, type SessionParts } from '../fakes/session-parts.ts'
-import { TurnableClock } from '../fakes/turnable-clock.ts'
 
 const folder = () => mkdtempDisposable(join(tmpdir(), 'fescue-pump-'))
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `${from + i}`)
@@ -235,12 +235,12 @@ t.test('the pump pauses while the connection is behind', async t => {
 })
 
 t.test('an expired message is skipped, counted and in the ledger', async t => {
-  const clock = new TurnableClock()
+  const clock = new ManualClock()
   await using parts = await open({ clock })
   const { session, store, sessions } = parts
   await parts.publish('t', 'old', { expiresAt: clock.now() + 1_000 })
   await parts.publish('t', 'new', { expiresAt: clock.now() + 10_000 })
-  clock.turn(1_000)
+  clock.advance(1_000)
   const client = new SessionClient()
   session.attach(client)
   await client.until(1)

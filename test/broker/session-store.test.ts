@@ -8,9 +8,9 @@ import { sessionKey } from '#broker/session-documents.ts'
 import { defaultSessionLimits } from '#broker/session-store.ts'
 import type { Qos } from '#store/record.ts'
 import { Transaction } from '#store/transaction.ts'
+import { ManualClock } from '../fakes/manual-clock.ts'
 import { SessionClient } from '../fakes/session-client.ts'
 import { openParts, type SessionParts } from '../fakes/session-parts.ts'
-import { TurnableClock } from '../fakes/turnable-clock.ts'
 
 const folder = () => mkdtempDisposable(join(tmpdir(), 'fescue-sessions-'))
 const dayMs = 86_400_000
@@ -184,18 +184,18 @@ t.test('the log of a session whose discard was cut short goes at the next start'
 })
 
 t.test('a session is discarded when its client has been away for the expiry', async t => {
-  const clock = new TurnableClock()
+  const clock = new ManualClock()
   await using parts = await openParts({ clock })
   for (const id of ['away', 'back', 'online']) await subscribed(parts, id, ['a', 1])
   const link = new SessionClient()
   for (const id of ['away', 'back', 'online']) parts.sessions.find(id)?.attach(link)
   for (const id of ['away', 'back']) parts.sessions.find(id)?.detach(link)
   await parts.publish('a', '1')
-  clock.turn(6 * dayMs)
+  clock.advance(6 * dayMs)
   await parts.sessions.open('back')
-  clock.turn(dayMs - 1)
+  clock.advance(dayMs - 1)
   t.ok(parts.sessions.find('away'))
-  clock.turn(1)
+  clock.advance(1)
   await gone(parts, 'away')
   t.same(
     [...parts.sessions.list()].map(({ clientId }) => clientId),
@@ -205,18 +205,18 @@ t.test('a session is discarded when its client has been away for the expiry', as
 })
 
 t.test('a CONNECT that was not finished does not keep a session for ever', async t => {
-  const clock = new TurnableClock()
+  const clock = new ManualClock()
   await using parts = await openParts({ clock })
   await parts.sessions.open('c')
-  clock.turn(7 * dayMs - 1)
+  clock.advance(7 * dayMs - 1)
   t.ok(parts.sessions.find('c'))
-  clock.turn(1)
+  clock.advance(1)
   await gone(parts, 'c')
 })
 
 t.test('time away counts over a restart, but not what a clock that was never set says', async t => {
   await using dir = await folder()
-  const clock = new TurnableClock()
+  const clock = new ManualClock()
   {
     await using before = await openParts({ folder: dir.path, clock })
     for (const id of ['away', 'unset']) {

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { willGraceMs, willPayloadMaxBytes, willsMax } from '#broker/wills.ts'
+import { ManualClock } from '../fakes/manual-clock.ts'
 import { openParts, type SessionParts } from '../fakes/session-parts.ts'
-import { TurnableClock } from '../fakes/turnable-clock.ts'
 
 const folder = () => mkdtempDisposable(join(tmpdir(), 'fescue-wills-'))
 const will = (text: string, topic = 'w') => ({
@@ -73,7 +73,7 @@ t.test('after a kill wills wait for the grace; those of clients that came back a
     await before.wills.store({ clientId, username: 'u' }, will(clientId))
   await before.abandon()
 
-  const clock = new TurnableClock()
+  const clock = new ManualClock()
   {
     await using between = await openParts({ folder: dir.path, clock })
     const seen = await watch(between)
@@ -81,10 +81,10 @@ t.test('after a kill wills wait for the grace; those of clients that came back a
     t.same(between.wills.find('away')?.owner, { clientId: 'away', username: 'u' })
     await between.wills.returned('back')
     const again = await between.wills.store({ clientId: 'back' }, will('again'))
-    clock.turn(willGraceMs - 1)
+    clock.advance(willGraceMs - 1)
     t.same(await seen(), [])
     const published = new Promise<void>(resolve => between.router.onDeliver(() => resolve()))
-    clock.turn(1)
+    clock.advance(1)
     await published
     t.same(await seen(), ['will:away away'])
     t.equal(between.wills.find('back'), again)

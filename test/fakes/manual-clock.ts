@@ -50,4 +50,9 @@ export class ManualClock implements Clock {
     this.#now += end - this.#monotonic
     this.#monotonic = end
   }
+
+  /** Sets the wall clock alone, as NTP does. */
+  jumpTo(now: number): void {
+    this.#now = now
+  }
 }

@@ -20,17 +20,6 @@ export interface Proxy extends AsyncDisposable {
   breakAll(how: Plan['how']): void
 }
 
-/** Seeded numbers in [0, 1) (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 export async function startProxy(targetPort: number): Promise<Proxy> {
   const pairs = new Set<{ near: Socket; far: Socket; isDead: boolean }>()
   let broken = 0

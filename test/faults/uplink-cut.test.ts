@@ -7,8 +7,9 @@ import { systemClock } from '#base/clock.ts'
 import type { UplinkConfig } from '#config/device-config.ts'
 import type { Connector } from '#uplink/connector.ts'
 import { HttpConnector } from '#uplink/http-connector.ts'
-import { type Plan, seeded, startProxy } from '../fakes/proxy.ts'
+import { type Plan, startProxy } from '../fakes/proxy.ts'
 import { cloudAt, get, numbersAt, range, startDevice, temporary, until } from '../fakes/uplink-rig.ts'
+import { seededRandom } from '../harness/random.ts'
 
 interface Outcome {
   readonly numbers: readonly number[]
@@ -43,7 +44,7 @@ async function run({ seed, cuts, planner, connect }: Run): Promise<Outcome> {
   await using dir = await temporary()
   await using cloud = await cloudAt(`${dir.path}/cloud`)
   await using proxy = await startProxy(cloud.port)
-  proxy.plan = planner(seeded(seed))
+  proxy.plan = planner(seededRandom(seed).next)
   const url = `http://127.0.0.1:${proxy.port}/v1/events`
   const more = connect === undefined ? {} : { connect: (uplink: UplinkConfig) => connect({ ...uplink, url }) }
   await using device = await startDevice({ folder: `${dir.path}/device`, url, ...more })
