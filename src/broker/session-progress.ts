@@ -23,8 +23,8 @@ export class SessionProgress {
   readonly #log: CommitLog
   readonly #done: Checkpoint
   readonly #received: Checkpoint
-  /** Expired since the last commit, for the loss ledger (D4). */
-  readonly #expired: Offset[] = []
+  /** Runs [from, to) that expired since the last commit, for the loss ledger (D4): a long queue expires as one. */
+  readonly #expired: { from: Offset; to: Offset }[] = []
   readonly #waiting: Done[] = []
   #doneChanged = false
   #receivedChanged = false
@@ -84,7 +84,9 @@ export class SessionProgress {
   }
 
   expire(offset: Offset): void {
-    this.#expired.push(offset)
+    const last = this.#expired.at(-1)
+    if (last?.to === offset) last.to = offset + 1
+    else this.#expired.push({ from: offset, to: offset + 1 })
     this.complete(offset)
   }
 
@@ -136,8 +138,6 @@ export class SessionProgress {
     this.#doneChanged = false
     tx.checkpoint(log, doneConsumer, this.#done.state())
     if (this.#done.low > log.head) tx.truncate(log, this.#done.low)
-    for (const offset of this.#expired.splice(0)) {
-      tx.lose(log, { from: offset, to: offset + 1 }, 1, 'expired')
-    }
+    for (const run of this.#expired.splice(0)) tx.lose(log, run, run.to - run.from, 'expired')
   }
 }

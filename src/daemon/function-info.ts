@@ -14,13 +14,12 @@ const states: Record<FunctionCondition, FunctionInfo['state']> = {
 }
 
 export function functionInfo(status: FunctionStatus): FunctionInfo {
-  const { name, condition, description, revision, topics, schedules, inbox, deadLetters, invocations } =
-    status
+  const { name, description, revision, topics, schedules, inbox, deadLetters, invocations } = status
   const reason = status.reason ?? status.problem?.message
   const { success, error, timeout, killed, refused } = invocations
   return {
     name,
-    state: condition === 'running' && status.sandbox?.state === 'running' ? 'running' : states[condition],
+    state: stateOf(status),
     description,
     triggers: [...topics.map(topic => ({ topic })), ...schedules.map(({ schedule }) => ({ schedule }))],
     inbox: {
@@ -34,6 +33,13 @@ export function functionInfo(status: FunctionStatus): FunctionInfo {
     ...(revision !== undefined && { revision }),
     ...(status.lastError !== undefined && { lastError: lastErrorText(status.lastError) }),
   }
+}
+
+function stateOf({ condition, inbox, sandbox }: FunctionStatus): FunctionInfo['state'] {
+  if (condition === 'running' && sandbox?.state === 'running') return 'running'
+  // Its last runs failed, but nothing waits for another try: what failed is a dead letter.
+  if (condition === 'failing' && inbox.records === 0) return 'ready'
+  return states[condition]
 }
 
 function lastErrorText({ error }: NonNullable<FunctionStatus['lastError']>): string {

@@ -3,8 +3,9 @@
  *
  * A link has no listener of its own: it changes seldom and is asked twice a second while watched.
  */
-import type { LiveEvent } from '#base/live-event.ts'
+import { type LiveEvent, previewCharactersMax } from '#base/live-event.ts'
 import type { InvocationEvent } from '#invoker/invocation-event.ts'
+import type { ErrorDocument } from '#sandbox/sandbox.ts'
 import type { Parts } from './daemon.ts'
 import { linkStateOf } from './link-state.ts'
 import { previewOf } from './live-feed.ts'
@@ -81,6 +82,15 @@ function invocationEvent(event: InvocationEvent): LiveEvent {
       const preview = previewOf(payload)
       return { topic, ...(preview !== undefined && { payload: preview }) }
     }),
-    ...(error !== undefined && { error: `${error.errorType}: ${error.errorMessage}` }),
+    ...(error !== undefined && { error: errorText(error) }),
   }
+}
+
+/** What and where: the first place of the trace is the author's own line. */
+function errorText({ errorType, errorMessage, trace }: ErrorDocument): string {
+  const place = trace.find(line => /^\s*at /.test(line))?.trim()
+  return `${errorType}: ${errorMessage}${place === undefined ? '' : ` ${place}`}`.slice(
+    0,
+    previewCharactersMax,
+  )
 }
