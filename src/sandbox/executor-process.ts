@@ -74,6 +74,8 @@ export interface ExecutorProcessParts {
   readonly timeZone: string
   /** Milliseconds until the first report of a batch. */
   readonly startTimeoutMs?: number
+  /** Resident bytes of a process; a test names its own. */
+  readonly readResident?: (pid: number) => number | undefined
   /** Called once, after the process is gone. */
   died(death: Death): void
 }
@@ -87,7 +89,7 @@ export class ExecutorProcess {
   #creating = false
   readonly startedAt: number
   #death: Death | undefined
-  #grownLookAt = 0
+  #grownLookAt = Number.NEGATIVE_INFINITY
   #gone = false
   #stderr = ''
   #cancelPoll: (() => void) | undefined
@@ -286,8 +288,13 @@ export class ExecutorProcess {
     if (now - this.#grownLookAt < grownLookMs || !this.alive) return
     for (const hosted of this.#hosted.values()) if (hosted.run !== undefined) return
     this.#grownLookAt = now
-    const resident = this.#child.pid === undefined ? undefined : readResidentBytes(this.#child.pid)
+    const resident = this.#resident()
     if (resident !== undefined && resident > this.#residentLimit() - residentHeadroomBytes / 2) this.stop()
+  }
+
+  #resident(): number | undefined {
+    const { readResident = readResidentBytes } = this.#parts
+    return this.#child.pid === undefined ? undefined : readResident(this.#child.pid)
   }
 
   #residentLimit(): number {
@@ -315,7 +322,7 @@ export class ExecutorProcess {
       return
     }
     this.#overdue = late?.[1].run
-    const resident = this.#child.pid === undefined ? undefined : readResidentBytes(this.#child.pid)
+    const resident = this.#resident()
     const limit = this.#residentLimit()
     if (resident !== undefined && resident > limit) {
       this.#kill(

@@ -37,6 +37,8 @@ export interface SandboxOptions {
   readonly startTimeoutMs?: number
   /** Where the executor's files are; those of the checkout by default. */
   readonly files?: ExecutorFiles
+  /** Resident bytes of a process; a test names its own. */
+  readonly readResident?: (pid: number) => number | undefined
   /** Folder in which texts made from the sources are kept (text-cache.ts). */
   readonly cacheFolder?: string
 }
@@ -69,6 +71,7 @@ export class Supervisor implements Sandbox {
   readonly #idleMs: number
   #files: ExecutorFiles | undefined
   readonly #cacheFolder: string | undefined
+  readonly #readResident: Pick<SandboxOptions, 'readResident'>
   readonly #startTimeoutMs: number | undefined
   readonly #fence: MemoryFence
   readonly #functions = new Map<string, HostedFunction>()
@@ -85,6 +88,7 @@ export class Supervisor implements Sandbox {
     this.#startTimeoutMs = options.startTimeoutMs
     this.#files = options.files
     this.#cacheFolder = options.cacheFolder
+    this.#readResident = options.readResident === undefined ? {} : { readResident: options.readResident }
     this.#fence = new MemoryFence(this.#logger)
   }
 
@@ -165,6 +169,7 @@ export class Supervisor implements Sandbox {
       files: this.#filesOnce(),
       ...(this.#startTimeoutMs === undefined ? {} : { startTimeoutMs: this.#startTimeoutMs }),
       timeZone,
+      ...this.#readResident,
       died: death => {
         gone.resolve()
         this.#gone.splice(this.#gone.indexOf(gone.promise), 1)

@@ -140,6 +140,22 @@ t.test('disposing before the executor has started ends it too', async t => {
   t.same((await running).end, { kind: 'returned' })
 })
 
+t.test('an executor that has grown is replaced between runs, and nobody is charged', async t => {
+  // Above half of the headroom, below the fence.
+  await using sandbox = createSandbox({ readResident: () => 150 * 1024 * 1024 })
+  sandbox.load(specOf('a', good))
+  const pids = new Set<number | undefined>()
+  for (let done = 0; done < 6; ) {
+    const { end } = await runBatch(sandbox, 'a', [itemOf(0, {})])
+    pids.add(sandbox.stats()[0]?.executorPid)
+    if (end.kind === 'done') done++
+    else t.same(end, { kind: 'returned' }, 'a batch that meets the change runs again')
+  }
+  pids.delete(undefined)
+  t.ok(pids.size > 1, `${pids.size} executors`)
+  t.equal(sandbox.stats()[0]?.reason, undefined)
+})
+
 t.test('an executor has no environment, no files and no core dumps, and dies with its parent', async t => {
   await using sandbox = createSandbox()
   sandbox.load(specOf('a', good))
