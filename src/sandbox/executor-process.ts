@@ -275,8 +275,8 @@ export class ExecutorProcess {
     if (run === undefined || run.number !== body.run) return
     run.checkEnd(body.end)
     hosted.run = undefined
-    this.#recycleIfGrown()
     hosted.events.ended(body)
+    this.#recycleIfGrown()
   }
 
   /**

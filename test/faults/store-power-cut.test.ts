@@ -124,7 +124,14 @@ for (const journal of ['on', 'off'] as const) {
 }
 
 t.test('canary: without a sync the cut loses what was acknowledged', { skip: obstacle() }, async t => {
-  await using dir = await mkdtempDisposable(join(tmpdir(), 'fescue-cut-'))
-  const result = await cut(dir.path, 500, 'on', 'unsynced')
-  t.ok(result.lost.length > 0, `${result.acknowledged} acknowledged, ${result.found} found`)
+  // The kernel may have written everything back by itself just before a cut; not before every one.
+  const cutsMax = 6
+  let lost = 0
+  for (let round = 0; round < cutsMax && lost === 0; round++) {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'fescue-cut-'))
+    const result = await cut(dir.path, 500, 'on', 'unsynced')
+    t.comment(`${result.acknowledged} acknowledged, ${result.found} found`)
+    lost = result.lost.length
+  }
+  t.ok(lost > 0, `lost in one of ${cutsMax} cuts`)
 })
