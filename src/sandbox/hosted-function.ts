@@ -112,7 +112,9 @@ export class HostedFunction {
       this.#end(run.tooLarge)
       return
     }
-    if (this.#where.kind === 'loaded' && this.#where.place !== this.place()) this.#unload()
+    // One that is being ended takes no more: what was sent to it would only come back.
+    const where = this.#where
+    if (where.kind === 'loaded' && (!where.executor.alive || where.place !== this.place())) this.#unload()
     if (this.#where.kind === 'unloaded') this.#load()
     if (this.#where.kind === 'loaded') this.#where.executor.run(this.#where.number, run)
   }
