@@ -21,6 +21,8 @@ export interface Exposition {
 export const labelSetsMax = 1_000
 /** Seconds; from a warm call (15 µs) to the longest timeout. */
 const buckets = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** How often the event-loop delay is looked at: ten wake-ups a second. */
+const delayResolutionMs = 100
 
 type RegistryClass = typeof Registry
 interface Parts {
@@ -129,7 +131,7 @@ export class PromMetrics implements Metrics, Exposition {
 /** The process itself: memory, CPU, event-loop delay, build. The returned function ends the sampling. */
 export function observeProcess(metrics: Metrics, version: string): () => void {
   const one = (value: number) => [{ labels: {}, value }]
-  const delay = monitorEventLoopDelay({ resolution: 100 })
+  const delay = monitorEventLoopDelay({ resolution: delayResolutionMs })
   delay.enable()
   const startedAt = Date.now() / 1_000 - process.uptime()
   const add = metrics.collect.bind(metrics)
@@ -142,9 +144,10 @@ export function observeProcess(metrics: Metrics, version: string): () => void {
   })
   add('process_start_time_seconds', 'Start of the daemon since the epoch.', [], () => one(startedAt))
   add('fescue_event_loop_delay_seconds', 'p99 of the event-loop delay since the last scrape.', [], () => {
-    const p99 = delay.percentile(99) / 1e9
+    // Node records the distance between two looks, the wanted one included.
+    const p99 = delay.percentile(99) / 1e9 - delayResolutionMs / 1e3
     delay.reset()
-    return one(p99)
+    return one(Math.max(0, p99))
   })
   add('fescue_build_info', 'Version of Fescue and Node.', ['version', 'node'], () => [
     { labels: { version, node: process.versions.node }, value: 1 },

@@ -1,7 +1,7 @@
 /** A cloud that is away: what waits for it is on disk, not in memory, and leaves in order. */
 import t from 'tap'
 import { blast } from '../harness/blast.ts'
-import { cloudRecords } from '../harness/kill-run.ts'
+import { cloudRecords } from '../harness/evidence.ts'
 import { residentBytes } from '../harness/processes.ts'
 import { World } from '../harness/world.ts'
 

@@ -28,6 +28,8 @@ export class Publisher {
   readonly admitted = new Set<number>()
   /** Times that a persistent session was not found again: a violation. */
   sessionsLost = 0
+  /** Numbers below were judged in an earlier round. */
+  settled = 0
   readonly #options: PublisherOptions
   readonly #peer: MqttPeer
   readonly #inFlight = new Map<number, InFlight>()
@@ -68,10 +70,22 @@ export class Publisher {
     }, stepMs)
   }
 
-  /** Sends nothing new and resolves once all that was sent is acknowledged. */
+  /** Sends nothing new, resolves once all that was sent is acknowledged, and leaves; `start` goes on from there. */
   async finish(): Promise<void> {
     clearInterval(this.#timer)
     if (this.#inFlight.size > 0) await new Promise<void>(resolve => (this.#idle = resolve))
+    this.#idle = undefined
+    await this.#peer.pause()
+  }
+
+  /** What was sent so far has been judged: it is forgotten. */
+  settle(): void {
+    this.settled = this.#sent
+    this.admitted.clear()
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
     await this.#peer.stop()
   }
 

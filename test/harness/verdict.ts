@@ -28,6 +28,8 @@ export interface Evidence {
   readonly deadLetters: readonly DeadLetterRow[]
   /** Each with the prefix of the topics that it subscribed to. */
   readonly subscribers: readonly { readonly subscriber: Subscriber; readonly prefix: string }[]
+  /** What each state counter stood at before, see `highest`. */
+  readonly bases: ReadonlyMap<string, number>
 }
 
 const functions = ['count', 'total'] as const
@@ -47,7 +49,7 @@ export function judge(evidence: Evidence): string[] {
   for (const publisher of evidence.publishers) {
     if (publisher.sessionsLost > 0)
       problems.push(`session of ${publisher.name} not found again ${publisher.sessionsLost} times`)
-    for (let n = 0; n < publisher.sent; n++) {
+    for (let n = publisher.settled; n < publisher.sent; n++) {
       const copies = inputs.get(`${publisher.name}/${n}`) ?? 0
       if (copies === 0 && publisher.admitted.has(n)) lost.push(`${publisher.name}/${n}`)
       if (copies > 1) doubled.push(`${publisher.name}/${n}`)
@@ -88,20 +90,39 @@ function judgeFunction(
   }
   report(`${name}: input without an effect`, missing)
   report(`${name}: input with more than one effect`, twice)
-  const changes = new Map<string, number[]>()
-  for (const { topic, data } of outputs) {
-    const key = name === 'count' ? topic : 'total'
-    const values = changes.get(key) ?? []
-    values.push((name === 'count' ? data.count : data.total) ?? Number.NaN)
-    changes.set(key, values)
-  }
   const holes: string[] = []
-  for (const [key, values] of changes) {
+  for (const [key, values] of stateChanges(outputs)) {
+    const first = (evidence.bases.get(key) ?? 0) + 1
     const sorted = values.toSorted((a, b) => a - b)
-    const wrong = sorted.findIndex((value, i) => value !== i + 1)
-    if (wrong >= 0) holes.push(`${key}: ${sorted[wrong]} where ${wrong + 1} should be`)
+    const wrong = sorted.findIndex((value, i) => value !== first + i)
+    if (wrong >= 0) holes.push(`${key}: ${sorted[wrong]} where ${first + wrong} should be`)
   }
   report(`${name}: state changes lost or doubled`, holes)
+}
+
+/** Values that each state key took, as outputs tell them: one key per topic of `count`, one for all of `total`. */
+function stateChanges(outputs: readonly CloudRecord[]): Map<string, number[]> {
+  const changes = new Map<string, number[]>()
+  for (const { topic, data } of outputs) {
+    const value = data.count ?? data.total
+    if (value === undefined) continue
+    const key = data.count === undefined ? 'total' : topic
+    const values = changes.get(key) ?? []
+    values.push(value)
+    changes.set(key, values)
+  }
+  return changes
+}
+
+/** Where the state counters stand at the end of a round: the base of the next. */
+export function highest(evidence: Evidence): Map<string, number> {
+  const bases = new Map(evidence.bases)
+  for (const [key, values] of stateChanges(evidence.cloud))
+    bases.set(
+      key,
+      values.reduce((most, value) => Math.max(most, value), bases.get(key) ?? 0),
+    )
+  return bases
 }
 
 function judgeSubscribers(evidence: Evidence, report: Report): void {

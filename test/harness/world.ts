@@ -2,7 +2,7 @@
  * A device and its cloud in a temporary folder: config, functions, and the processes that run them. What a
  * fault run kills is started again on the same data.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,6 +46,12 @@ timeout: 250ms
 retry: { attempts: 2, backoff: 10ms }
 ${extra}`
 
+/** The functions that a fault run judges. */
+export const countingFunctions = {
+  count: { manifest: manifest(), source: countFunction },
+  total: { manifest: manifest('concurrency: 8\norderBy: topic\n'), source: totalFunction },
+} as const
+
 export interface WorldOptions {
   /** Node arguments of the daemon, for a canary build. */
   readonly daemonNodeArgs?: readonly string[]
@@ -86,10 +92,7 @@ routes:
   - { filter: out/#, to: default }
 ${options.config ?? ''}`,
     )
-    const functions = options.functions ?? {
-      count: { manifest: manifest(), source: countFunction },
-      total: { manifest: manifest('concurrency: 8\norderBy: topic\n'), source: totalFunction },
-    }
+    const functions = options.functions ?? countingFunctions
     for (const [name, { manifest, source }] of Object.entries(functions)) {
       await mkdir(join(folder, 'functions', name), { recursive: true })
       await writeFile(join(folder, 'functions', name, 'function.yaml'), manifest)
@@ -132,12 +135,17 @@ ${options.config ?? ''}`,
 
   /** GET from the daemon's API with its token. */
   async api<T>(path: string, init: RequestInit = {}): Promise<T> {
-    const { readFile } = await import('node:fs/promises')
+    return JSON.parse(await this.text(path, init)) as T
+  }
+
+  /** The same, as text. */
+  async text(path: string, init: RequestInit = {}): Promise<string> {
     const token = (await readFile(join(this.dataFolder, 'token'), 'utf8')).trim()
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
     const response = await fetch(`http://127.0.0.1:${this.daemon?.ready.http}${path}`, { ...init, headers })
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-    return (await response.json()) as T
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`)
+    return text
   }
 
   /** GET from the endpoint. */
