@@ -40,6 +40,69 @@ export interface Backend {
   events(listener: (event: LiveEvent) => void): () => void
   /** Cuts or restores the link to one uplink or to all. Errors: FESCUE_NOT_FOUND. */
   setLink(online: boolean, uplink?: string): Promise<void>
+  /** Recent lines of daemon and functions, oldest first. */
+  logLines(query: LogQuery): readonly LogEntry[]
+  /** Calls with the lines since `after`, if given, then with each new one. Returns how to end it. */
+  followLogLines(query: LogQuery, listener: (entry: LogEntry) => void): () => void
+  /** The values that count, secrets hidden. */
+  config(): readonly ConfigValue[]
+  /**
+   * Reads file, environment and flags again and applies what changed, all of it or nothing.
+   * Errors: FESCUE_CONFIG_INVALID, FESCUE_CONFIG_UNREADABLE, FESCUE_LISTEN_NO_USERS.
+   */
+  reloadConfig(): Promise<ReloadOutcome>
+}
+
+export interface LogQuery {
+  /** Lines at most, the newest. */
+  readonly limit: number
+  readonly function?: string
+  /** Least level. */
+  readonly level?: LogEntry['level']
+  /** Milliseconds since the epoch. */
+  readonly since?: number
+  /** Only lines with a greater `seq`. */
+  readonly after?: number
+}
+
+/** A line of the log of the daemon, or of what a function wrote to its console. */
+export interface LogEntry {
+  /** Counts up since the start of the daemon. */
+  readonly seq: number
+  /** Milliseconds since the epoch. */
+  readonly time: number
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  /** `broker`, `invoker` … */
+  readonly part?: string
+  readonly function?: string
+  readonly invocationId?: string
+  readonly message: string
+  readonly fields?: Readonly<Record<string, unknown>>
+}
+
+export interface ConfigValue {
+  /** `mqtt.port`, `routes[0].filter`. */
+  readonly key: string
+  readonly value: unknown
+  /** `where`: `file:line:column`, the variable or the flag; empty for a default. */
+  readonly origin: {
+    readonly kind: 'default' | 'file' | 'environment' | 'flag'
+    readonly where: string
+  }
+}
+
+/**
+ * `applied`: the running config is the one that was read. `restart`: a changed key needs a restart, so nothing was
+ * applied.
+ */
+export interface ReloadOutcome {
+  readonly outcome: 'applied' | 'unchanged' | 'restart'
+  readonly changes: readonly {
+    readonly key: string
+    readonly effect: 'live' | 'next-start' | 'restart'
+    readonly where: string
+    readonly detail?: string
+  }[]
 }
 
 export interface Status {

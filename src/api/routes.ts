@@ -2,7 +2,8 @@
 import { errorTable, FescueError } from '#base/errors.ts'
 import { checkName } from '#base/ids.ts'
 import { problemOfFilter } from '#base/topics.ts'
-import type { Backend, DeadLetterSelection, InvokeOutcome } from './backend.ts'
+import type { Backend, DeadLetterSelection, InvokeOutcome, ReloadOutcome } from './backend.ts'
+import { logRoutes } from './log-routes.ts'
 import { liveMessage, publishInput } from './message-json.ts'
 import type { Exposition } from './metrics.ts'
 import { empty, type Headers, json, jsonText, problem, type Reply } from './reply.ts'
@@ -21,6 +22,8 @@ export function routesOf(backend: Backend, metrics: Exposition): readonly Route[
     ...deadLetterRoutes(backend),
     ...deviceRoutes(backend),
     ...messageRoutes(backend),
+    ...logRoutes(backend),
+    ...configRoutes(backend),
   ]
 }
 
@@ -143,6 +146,27 @@ function deviceRoutes(backend: Backend): readonly Route[] {
       },
     },
   ]
+}
+
+function configRoutes(backend: Backend): readonly Route[] {
+  return [
+    { method: 'GET', path: '/api/v1/config', access: 'token', handle: () => json(backend.config()) },
+    {
+      method: 'POST',
+      path: '/api/v1/config/reload',
+      access: 'token',
+      handle: async () => {
+        const outcome = await backend.reloadConfig()
+        return outcome.outcome === 'restart' ? problem(restartNeeded(outcome), outcome) : json(outcome)
+      },
+    },
+  ]
+}
+
+function restartNeeded({ changes }: ReloadOutcome): FescueError {
+  const keys = changes.filter(({ effect }) => effect === 'restart').map(({ key }) => key)
+  const text = `${keys.join(', ')} can change with a restart only, so nothing was applied: restart the daemon`
+  return new FescueError('FESCUE_RESTART_NEEDED', text)
 }
 
 function messageRoutes(backend: Backend): readonly Route[] {

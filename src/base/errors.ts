@@ -47,6 +47,11 @@ export const errorTable = {
     retryable: false,
     doc: 'The config file cannot be read: check the path and its mode.',
   },
+  FESCUE_RESTART_NEEDED: {
+    status: 409,
+    retryable: false,
+    doc: 'A changed config key can take effect with a restart only; nothing was applied. The answer names the key.',
+  },
   FESCUE_LISTEN_NO_USERS: {
     status: 400,
     retryable: false,
@@ -190,6 +195,11 @@ export const errorTable = {
     status: 502,
     retryable: true,
     doc: 'The cloud cannot be reached; records wait in the outbox.',
+  },
+  FESCUE_TIMED_OUT: {
+    status: 504,
+    retryable: true,
+    doc: 'What was waited for did not come within the time that was given.',
   },
   FESCUE_DAEMON_UNREACHABLE: {
     status: 502,

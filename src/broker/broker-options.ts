@@ -74,4 +74,18 @@ export interface Broker extends Service {
   readonly clients: { readonly count: number; list(): Iterable<ClientInfo> }
   /** Ends the connections of a user whose access was revoked. */
   disconnectUser(username: string): void
+  /** Ends the connections of all who may not connect any more; they would end by themselves soon. */
+  checkUsers(): Promise<void>
+  /**
+   * Reads what a change needs; the function that it gives applies it, and cannot fail. Connections stand: a packet
+   * size and a certificate count for those that come, waits for all. Errors: FESCUE_CONFIG_UNREADABLE,
+   * FESCUE_CONFIG_INVALID.
+   */
+  prepare(change: BrokerChange): Promise<() => void>
+}
+
+export interface BrokerChange {
+  readonly limits: Pick<BrokerLimits, 'maxPacketBytes' | 'blockMs'>
+  readonly sessionLimits: Pick<SessionLimits, 'log' | 'expiryMs'>
+  readonly tls: TlsFiles | undefined
 }

@@ -19,6 +19,7 @@ import { AedesHost } from './aedes-host.ts'
 import { Authentication } from './authentication.ts'
 import {
   type Broker,
+  type BrokerChange,
   type BrokerLimits,
   type BrokerOptions,
   type ClientInfo,
@@ -26,7 +27,7 @@ import {
 } from './broker-options.ts'
 import { Connection, type ConnectionDeps, type ConnectionEnd } from './connection.ts'
 import { FullPersistence } from './full-persistence.ts'
-import { checkListen, Listener } from './listener.ts'
+import { checkListen, Listener, readTls } from './listener.ts'
 import { LiveClient } from './live-client.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { LogBudget } from './log-budget.ts'
@@ -68,7 +69,7 @@ class MqttBroker implements Broker {
   readonly host: string
   readonly sessions: SessionStore
   readonly #options: BrokerOptions
-  readonly #limits: BrokerLimits
+  #limits: BrokerLimits
   readonly #wills: Wills
   readonly #live: LiveSessions
   readonly #authentication: Authentication
@@ -149,6 +150,15 @@ class MqttBroker implements Broker {
         connection.close(new FescueError('FESCUE_NOT_AUTHORIZED', `user "${username}" was revoked`))
   }
 
+  async prepare({ limits, sessionLimits, tls }: BrokerChange): Promise<() => void> {
+    const certificate = tls === undefined ? undefined : await readTls(tls)
+    return () => {
+      this.#limits = { ...this.#limits, ...limits }
+      this.sessions.setLimits(sessionLimits)
+      if (certificate !== undefined) this.#listener?.renew(certificate)
+    }
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const end = () => this.#ended.resolve()
     if (signal.aborted) end()
@@ -193,15 +203,31 @@ class MqttBroker implements Broker {
 
   #connectionDeps(out: Counters): ConnectionDeps {
     const { store, router, clock, logger, metrics } = this.#options
-    const { maxPacketBytes, connectTimeoutMs, blockMs } = this.#limits
+    // Read when they are needed: `prepare` may have changed them.
+    const limits = () => this.#limits
+    const received = counters(metrics, 'in')
+    const topics = new TopicReader()
     return {
       clock,
       logger,
       turn: new TurnWriter(),
-      flow: { store, router, clock, blockMs, topics: new TopicReader(), received: counters(metrics, 'in') },
-      maxPacketBytes,
-      connectTimeoutMs,
-      acceptTimeoutMs: connectTimeoutMs + blockMs,
+      flow: {
+        store,
+        router,
+        clock,
+        topics,
+        received,
+        get blockMs() {
+          return limits().blockMs
+        },
+      },
+      get maxPacketBytes() {
+        return limits().maxPacketBytes
+      },
+      connectTimeoutMs: this.#limits.connectTimeoutMs,
+      get acceptTimeoutMs() {
+        return limits().connectTimeoutMs + limits().blockMs
+      },
       handle: stream => this.#aedes?.handle(stream),
       claim: (connection, connect) => this.#claim(connection, connect),
       join: (connection, clientId, session) => this.#join(connection, clientId, session),
@@ -321,14 +347,14 @@ class MqttBroker implements Broker {
   /** Connections outlive the check at CONNECT; a revoked user's are ended within `userCheckMs`. */
   #checkUsersLater(): void {
     this.#cancelUserCheck = this.#options.clock.after(userCheckMs, () => {
-      this.#checkUsers().then(
+      this.checkUsers().then(
         () => this.#stopping || this.#checkUsersLater(),
         () => this.#stopping || this.#checkUsersLater(),
       )
     })
   }
 
-  async #checkUsers(): Promise<void> {
+  async checkUsers(): Promise<void> {
     const { users } = this.#options
     const names = new Set<string | undefined>()
     for (const { client } of this.#connections) if (client !== undefined) names.add(client.username)

@@ -6,7 +6,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
-import type { TlsOptions } from 'node:tls'
+import type { TlsOptions, Server as TlsServer } from 'node:tls'
 import { FescueError } from '#base/errors.ts'
 import { isLoopback } from '#base/loopback.ts'
 
@@ -63,6 +63,11 @@ export class Listener {
 
   get connections(): number {
     return this.#connections
+  }
+
+  /** Connections from now on are spoken to with this certificate; without TLS it does nothing. */
+  renew(tls: TlsOptions): void {
+    if ('setSecureContext' in this.#server) (this.#server as TlsServer).setSecureContext(tls)
   }
 
   /** The client of this socket has authenticated: it no longer counts among those that have not. */
@@ -145,14 +150,8 @@ function plainServer(): Server {
 }
 
 async function tlsServer(files: TlsFiles): Promise<Server> {
-  const { certFile, keyFile, caFile } = files
-  const options: TlsOptions = {
-    cert: await read(certFile),
-    key: await read(keyFile),
-    allowHalfOpen: true,
-  }
-  if (caFile !== undefined) {
-    options.ca = await read(caFile)
+  const options: TlsOptions = { ...(await readTls(files)), allowHalfOpen: true }
+  if (files.caFile !== undefined) {
     options.requestCert = true
     options.rejectUnauthorized = true
   }
@@ -160,6 +159,20 @@ async function tlsServer(files: TlsFiles): Promise<Server> {
   const server = process.getBuiltinModule('node:tls').createServer(options)
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   return server
+}
+
+/** Reads certificate and key and sees that they are ones. Errors: FESCUE_CONFIG_UNREADABLE, FESCUE_CONFIG_INVALID. */
+export async function readTls({ certFile, keyFile, caFile }: TlsFiles): Promise<TlsOptions> {
+  const options: TlsOptions = { cert: await read(certFile), key: await read(keyFile) }
+  if (caFile !== undefined) options.ca = await read(caFile)
+  try {
+    process.getBuiltinModule('node:tls').createSecureContext(options)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    const text = `tls: ${certFile} and ${keyFile} are no certificate with its key: ${why}`
+    throw new FescueError('FESCUE_CONFIG_INVALID', text, { cause })
+  }
+  return options
 }
 
 async function read(file: string): Promise<Buffer> {

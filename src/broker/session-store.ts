@@ -66,7 +66,7 @@ export async function openSessions(options: SessionsOptions): Promise<SessionSto
 
 export class SessionStore implements Sessions {
   readonly #options: SessionsOptions
-  readonly #limits: SessionLimits
+  #limits: SessionLimits
   readonly #deps: SessionDependencies
   readonly #sessions = new Map<string, PersistentSession>()
   /** The last thing that is being done for a client. */
@@ -104,6 +104,14 @@ export class SessionStore implements Sessions {
     }
     await this.#removeOrphans(byKey)
     logger.info({ sessions: this.size }, 'sessions loaded')
+    this.#sweep()
+  }
+
+  /** Other bounds for the logs, and another time until a session is forgotten. */
+  setLimits({ log, expiryMs }: Pick<SessionLimits, 'log' | 'expiryMs'>): void {
+    this.#limits = { ...this.#limits, log, expiryMs }
+    for (const session of this.list()) session.log.setLimits(log)
+    this.#cancelSweep()
     this.#sweep()
   }
 

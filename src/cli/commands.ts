@@ -73,4 +73,14 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     kind: 'client',
     load: () => import('./buffer.ts'),
   },
+  logs: {
+    summary: 'Show what the daemon and its functions logged',
+    kind: 'client',
+    load: () => import('./logs.ts'),
+  },
+  config: {
+    summary: 'Show, check, explain and reload the configuration',
+    kind: 'client',
+    load: () => import('./config.ts'),
+  },
 }

@@ -22,7 +22,7 @@ import { DevScreen } from './dev-screen.ts'
 import { DevSession } from './dev-session.ts'
 import { freePort } from './free-port.ts'
 import { parsePort } from './numbers.ts'
-import { type ConfigFlags, type ConfigOptions, readConfig } from './read-config.ts'
+import { type ConfigFlags, type ConfigOptions, readableConfig, readConfig } from './read-config.ts'
 import { serveUntil } from './service-life.ts'
 import { withRemedy } from './start-error.ts'
 import type { Terminal } from './terminal.ts'
@@ -71,8 +71,10 @@ async function dev(options: DevOptions, terminal: Terminal): Promise<void> {
   }).catch(async (error: unknown) => {
     throw await withRemedy(error, wanted)
   })
-  const config = await readConfig({ ...options, data: wanted.data }, terminal, flagsFor(wanted, ports, cloud))
-  const daemon = await startDaemon(config, { logger: devLogger(screen), clock: systemClock }).catch(
+  const flags = flagsFor(wanted, ports, cloud)
+  const source = await readableConfig({ ...options, data: wanted.data }, terminal, flags)
+  const { config } = source.loaded
+  const daemon = await startDaemon(source, { logger: devLogger(screen), clock: systemClock }).catch(
     async (error: unknown) => {
       throw await withRemedy(error, config)
     },

@@ -51,3 +51,8 @@ export function formatPayload(payload: string, charactersMax = 60): string {
   const shown = visible.replace(/[\u007f-\u009f]/g, '?')
   return shown.length > charactersMax ? `${shown.slice(0, charactersMax - 1)}…` : shown
 }
+
+/** A config value: a text as it stands, anything else as JSON. */
+export function valueText(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
+}

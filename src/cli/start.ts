@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { systemClock } from '#base/clock.ts'
 import { parsePort } from './numbers.ts'
-import { type ConfigOptions, readConfig } from './read-config.ts'
+import { type ConfigOptions, readableConfig } from './read-config.ts'
 import { serveUntil } from './service-life.ts'
 import { withRemedy } from './start-error.ts'
 import type { Terminal } from './terminal.ts'
@@ -19,7 +19,9 @@ Examples:
   fescue start --config /etc/fescue/fescue.yaml --data /var/lib/fescue --functions /etc/fescue/functions
 
 Flags override variables (FESCUE_MQTT_PORT=1884), which override the config file. Once it serves, it prints a line
-{"msg":"ready","mqtt":1883,"http":8484,…}. SIGTERM and Ctrl-C let it finish what it has begun; it is gone within 5 s.`
+{"msg":"ready","mqtt":1883,"http":8484,…}. SIGTERM and Ctrl-C let it finish what it has begun; it is gone within 5 s.
+SIGHUP (or fescue config reload) makes it read file, variables and flags again: what changed applies without closing a
+connection, or nothing does and the log says why.`
 
 export function build(terminal: Terminal): Command {
   return new Command('start')
@@ -45,17 +47,19 @@ export function build(terminal: Terminal): Command {
 }
 
 async function start(options: StartOptions, terminal: Terminal): Promise<void> {
-  const config = await readConfig(options, terminal, {
+  const source = await readableConfig(options, terminal, {
     'mqtt.host': options.mqttHost,
     'mqtt.port': options.mqttPort,
     'http.port': options.httpPort,
   })
+  const { config } = source.loaded
   const [{ startDaemon }, { startLogger }] = await Promise.all([
     import('#daemon/daemon.ts'),
     import('./start-logger.ts'),
   ])
-  const logger = startLogger(config.log.level)
-  const daemon = await startDaemon(config, { logger, clock: systemClock }).catch(async (error: unknown) => {
+  // Every level: the daemon decides, since `log.level` may change.
+  const logger = startLogger('debug')
+  const daemon = await startDaemon(source, { logger, clock: systemClock }).catch(async (error: unknown) => {
     throw await withRemedy(error, config)
   })
   // Whoever starts a daemon waits for this line, so no log level hides it.
@@ -67,5 +71,6 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
     msg: 'ready',
   }
   terminal.stdout.write(`${JSON.stringify({ level: 'info', time: new Date().toISOString(), ...ready })}\n`)
+  using _hangUps = terminal.onHangUp(() => void daemon.reload())
   await serveUntil(daemon, terminal.signal)
 }

@@ -18,6 +18,8 @@ export interface Terminal {
   readonly cwd: string
   /** Aborts on the first SIGINT or SIGTERM: commands end what they do and return. */
   readonly signal: AbortSignal
+  /** Calls at each SIGHUP instead of ending; disposing makes it an end again. */
+  onHangUp(listener: () => void): Disposable
 }
 
 /** Whether colours and moving screens are wanted on this output (https://no-color.org). */

@@ -53,7 +53,7 @@ export interface DevicesOptions {
 export class Devices {
   readonly #file: string
   readonly #secret: Buffer
-  readonly #users: ReadonlyMap<string, Buffer>
+  #users: ReadonlyMap<string, Buffer>
   readonly #monotonic: () => number
   /** Equal for no password: what an unknown name is compared with. */
   readonly #nobody = randomBytes(32)
@@ -65,9 +65,7 @@ export class Devices {
     this.#file = join(options.dataFolder, 'devices.json')
     this.#secret = options.secret
     this.#monotonic = options.monotonic ?? (() => performance.now())
-    this.#users = new Map(
-      (options.users ?? []).map(user => [user.name, this.#hash(user.name, user.password)]),
-    )
+    this.#users = this.#hashed(options.users ?? [])
   }
 
   /** Errors: FESCUE_CONFIG_UNREADABLE when the file is damaged. */
@@ -80,6 +78,20 @@ export class Devices {
   /** Users that may connect, those of the config included. */
   get size(): number {
     return this.#devices.size + this.#users.size
+  }
+
+  /** Users that could connect if the config named these. */
+  countWith(users: readonly NamedPassword[]): number {
+    return this.#devices.size + users.length
+  }
+
+  /** Other users than those of the config so far. Returns whose password is no longer what it was. */
+  setUsers(users: readonly NamedPassword[]): readonly string[] {
+    const before = this.#users
+    this.#users = this.#hashed(users)
+    return [...before]
+      .filter(([name, hash]) => this.#users.get(name)?.equals(hash) !== true)
+      .map(([name]) => name)
   }
 
   list(): readonly DeviceEntry[] {
@@ -156,6 +168,10 @@ export class Devices {
       await replacePrivateFile(this.#file, text)
     })
     await this.reload()
+  }
+
+  #hashed(users: readonly NamedPassword[]): ReadonlyMap<string, Buffer> {
+    return new Map(users.map(({ name, password }) => [name, this.#hash(name, password)]))
   }
 
   #hash(name: string, password: string | Buffer): Buffer {

@@ -17,6 +17,7 @@ import {
   type SourceDocument,
 } from '#base/yaml-document.ts'
 import { configSchema } from './config-schema.ts'
+import { isServiceLink } from './service-links.ts'
 
 const prefix = 'FESCUE_'
 /** Variables that are not config keys: what the commands themselves read. */
@@ -33,6 +34,8 @@ export interface Layers {
   readonly value: Record<string, unknown>
   /** Problems of the layers themselves: syntax, unknown variables. */
   readonly problems: readonly Problem[]
+  /** What was passed over and should be known. */
+  readonly warnings: readonly string[]
   originOf(path: KeyPath, part?: 'key' | 'value'): Origin
   /** Folder at which a relative path of this key starts. */
   folderOf(path: KeyPath): string
@@ -75,10 +78,12 @@ export function mergeLayers(input: LayerInput): Layers {
     origins.set(pathText(path), origin)
   }
   const variables = new Map(settablePaths().map(path => [variableName(path), path]))
+  const passedOver: string[] = []
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith(prefix) || text === undefined || reservedVariables.includes(variable)) continue
     const path = variables.get(variable)
-    if (path === undefined)
+    if (isServiceLink(variable, text)) passedOver.push(variable)
+    else if (path === undefined)
       problems.push(unknownVariable(variable, [...variables.keys(), ...reservedVariables]))
     else set(path, typedValue(path, text, variable, problems), { kind: 'environment', where: variable })
   }
@@ -99,10 +104,15 @@ export function mergeLayers(input: LayerInput): Layers {
   return {
     value,
     problems,
+    warnings: passedOver.length === 0 ? [] : [serviceLinksText(passedOver)],
     originOf,
     folderOf: path =>
       document !== undefined && originOf(path).kind === 'file' ? dirname(resolve(cwd, document.file)) : cwd,
   }
+}
+
+function serviceLinksText(variables: readonly string[]): string {
+  return `passed over ${variables.join(', ')}: set by an orchestrator for a service of this name, no config keys`
 }
 
 function unknownVariable(variable: string, known: readonly string[]): Problem {

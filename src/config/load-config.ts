@@ -4,7 +4,7 @@
  *
  *   file ──┐                                       files beside: config-schema (every key once), layers,
  *   env ───┼─ layers ─ schema ─ cross checks ─►    defaults, cross-checks, resolve-config, route-name,
- *   flags ─┘            resolve ─► DeviceConfig    explain-config; devices, secret, token live in DIR
+ *   flags ─┘            resolve ─► DeviceConfig    effective-config, config-changes, key-docs; devices, secret, token live in DIR
  */
 import { open } from 'node:fs/promises'
 import { FescueError } from '#base/errors.ts'
@@ -36,30 +36,51 @@ export interface LoadConfigOptions {
 
 export interface LoadedConfig {
   readonly config: DeviceConfig
-  /** The values as given, defaults filled in; secrets included. For `explainConfig`. */
+  /** The values as given, defaults filled in; secrets included. For `effectiveConfig`. */
   readonly raw: RawConfig
+  /** The file that was read, as it was named; undefined without one. */
+  readonly file: string | undefined
+  /** What was passed over and should be known. */
+  readonly warnings: readonly string[]
   /** Where a value came from. */
   originOf(path: KeyPath): Origin
 }
 
+export type Inspection =
+  | { readonly kind: 'valid'; readonly loaded: LoadedConfig }
+  | { readonly kind: 'invalid'; readonly problems: readonly Problem[] }
+
 /** Errors: FESCUE_CONFIG_UNREADABLE, FESCUE_CONFIG_INVALID (its message has one line per problem). */
 export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConfig> {
+  const inspected = await inspectConfig(options)
+  if (inspected.kind === 'valid') return inspected.loaded
+  throw new FescueError('FESCUE_CONFIG_INVALID', problemsText(inspected.problems))
+}
+
+/** As `loadConfig`, with what is wrong as data. Errors: FESCUE_CONFIG_UNREADABLE. */
+export async function inspectConfig(options: LoadConfigOptions): Promise<Inspection> {
   const document = options.file === undefined ? undefined : await readDocument(options.file)
   const layers = mergeLayers({ ...options, flags: options.flags ?? {}, document })
-  if (document !== undefined && document.problems.length > 0) refuse(layers.problems)
+  if (document !== undefined && document.problems.length > 0) return invalid(layers.problems)
   const check = await compileSchema(configSchema)
   const found = check(layers.value).map(({ path, part, message }) => ({
     where: whereOf(layers, path, part),
     path,
     message,
   }))
-  refuse([...layers.problems, ...found])
+  if (layers.problems.length + found.length > 0) return invalid([...layers.problems, ...found])
   const raw = withDefaults(configSchema, layers.value) as RawConfig
-  refuse(placed(layers, crossChecks(raw)))
+  const crossed = placed(layers, crossChecks(raw))
+  if (crossed.length > 0) return invalid(crossed)
   const { config, findings } = resolveConfig(raw, layers.folderOf)
-  refuse(placed(layers, findings))
-  if (config === undefined) throw new FescueError('FESCUE_INTERNAL', 'no config and no finding')
-  return { config: deepFreeze(config), raw: deepFreeze(raw), originOf: path => layers.originOf(path) }
+  if (config === undefined) return invalid(placed(layers, findings))
+  const { warnings } = layers
+  const loaded = { config: deepFreeze(config), raw: deepFreeze(raw), file: options.file, warnings }
+  return { kind: 'valid', loaded: { ...loaded, originOf: path => layers.originOf(path) } }
+}
+
+function invalid(problems: readonly Problem[]): Inspection {
+  return { kind: 'invalid', problems }
 }
 
 async function readDocument(file: string): Promise<SourceDocument> {
@@ -89,8 +110,4 @@ function whereOf(layers: Layers, path: KeyPath, part: 'key' | 'value'): string {
     if (where !== '') return where
   }
   return 'config'
-}
-
-function refuse(problems: readonly Problem[]): void {
-  if (problems.length > 0) throw new FescueError('FESCUE_CONFIG_INVALID', problemsText(problems))
 }

@@ -2,6 +2,7 @@
 import type {
   Backend,
   Buffered,
+  ConfigValue,
   DeadLetter,
   DeadLetterSelection,
   DeviceInfo,
@@ -9,13 +10,17 @@ import type {
   Health,
   InvokeOutcome,
   LiveMessage,
+  LogEntry,
+  LogQuery,
   PublishInput,
   ReadyCheck,
+  ReloadOutcome,
   Status,
 } from '#api/backend.ts'
 import { FescueError } from '#base/errors.ts'
 import type { LiveEvent } from '#base/live-event.ts'
 import { nearest } from '#base/nearest.ts'
+import { effectiveConfig } from '#config/effective-config.ts'
 import type { Parts } from './daemon.ts'
 import { deadLetterInfo, functionInfo } from './function-info.ts'
 import { linkStateOf, uplinkInfo } from './link-state.ts'
@@ -193,6 +198,22 @@ export class DaemonBackend implements Backend {
       })
     }
     return stop
+  }
+
+  logLines(query: LogQuery): readonly LogEntry[] {
+    return this.#parts.log.recent(query)
+  }
+
+  followLogLines(query: LogQuery, listener: (entry: LogEntry) => void): () => void {
+    return this.#parts.log.follow(query, listener)
+  }
+
+  config(): readonly ConfigValue[] {
+    return effectiveConfig(this.#parts.reconfigure.loaded)
+  }
+
+  reloadConfig(): Promise<ReloadOutcome> {
+    return this.#parts.reconfigure.reload()
   }
 
   async setLink(online: boolean, uplink?: string): Promise<void> {

@@ -32,11 +32,15 @@ import type { Store } from '#store/store.ts'
 import { startUplink, type Uplink } from '#uplink/uplink.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { DaemonBackend } from './api-backend.ts'
+import { brokerOptions, invokerChange, ledgerLimits, routerChange, uplinkOptions } from './config-parts.ts'
+import { DaemonLog } from './daemon-log.ts'
 import { LiveFeed } from './live-feed.ts'
+import { type ConfigSource, Reconfigure } from './reconfigure.ts'
 import { relayEvents } from './relay-events.ts'
 import { observeStore } from './store-metrics.ts'
 
 export interface DaemonOptions {
+  /** Lets every level through: `log.level` of the config decides, and may change. */
   readonly logger: Logger
   readonly clock: Clock
 }
@@ -44,6 +48,8 @@ export interface DaemonOptions {
 export interface Daemon extends Service {
   readonly mqttPort: number
   readonly httpPort: number
+  /** Reads the configuration again; see `reconfigure.ts`. Never rejects: what came of it stands in the log. */
+  reload(): Promise<void>
 }
 
 /** What the API's backend delegates to. */
@@ -59,31 +65,30 @@ export interface Parts {
   readonly uplink: Uplink
   readonly broker: Broker
   readonly feed: LiveFeed
+  readonly log: DaemonLog
+  readonly reconfigure: Reconfigure
 }
 
 /**
  * Starts all parts; resolves when the daemon serves. A failed start stops what had started.
  * Errors: those of the parts; FESCUE_STORE_LOCKED when another daemon uses the folder.
  */
-export async function startDaemon(config: DeviceConfig, options: DaemonOptions): Promise<Daemon> {
+export async function startDaemon(source: ConfigSource, options: DaemonOptions): Promise<Daemon> {
   await using starting = new AsyncDisposableStack()
-  const { clock, logger } = options
+  const { config } = source.loaded
+  const { clock } = options
+  const logger = DaemonLog.over(options.logger, clock, config.log.level)
+  for (const warning of source.loaded.warnings) logger.warn({}, warning)
   const metrics = new PromMetrics()
   const { version } = packageJson
   await mkdir(config.data, { recursive: true, mode: 0o700 })
-  const store = starting.use(await openStoreOf(config, options))
+  const store = starting.use(await openStoreOf(config, clock, logger))
   starting.defer(observeProcess(metrics, version))
   observeStore(metrics, store)
   const secret = await openSecret(config.data)
   const devices = await Devices.open({ dataFolder: config.data, secret, users: config.users })
   const retained = await Retained.open(store)
-  const router = new Router({
-    store,
-    retained,
-    clock,
-    durability: config.durability,
-    blockMs: config.limits.blockMs,
-  })
+  const router = new Router({ store, retained, clock, ...routerChange(config) })
   const shared = { store, router, clock, metrics }
   const uplink = starting.use(
     await startUplink({
@@ -101,28 +106,23 @@ export async function startDaemon(config: DeviceConfig, options: DaemonOptions):
       ...shared,
       sandbox,
       logger: logger.child({ part: 'invoker' }),
-      functionsFolder: config.functions,
+      ...invokerChange(config),
       cacheFolder,
       deviceSecret: createHmac('sha256', secret).update('functions').digest('hex'),
       watch: true,
-      inboxMaxBytes: config.limits.inboxMaxBytes,
-      deadLettersMaxBytes: config.limits.deadLettersMaxBytes,
     }),
   )
   const broker = starting.use(await startBroker({ ...shared, ...brokerOptions(config, logger, devices) }))
-  const feed = new LiveFeed()
+  const live = { store, router, devices, uplink, invoker, broker, log: logger }
+  const reconfigure = new Reconfigure(source, live)
   const parts: Parts = {
+    ...live,
     config,
     version,
     startedAt: clock.now(),
     clock,
-    store,
-    router,
-    devices,
-    invoker,
-    uplink,
-    broker,
-    feed,
+    feed: new LiveFeed(),
+    reconfigure,
   }
   starting.use(relayEvents(parts))
   const backend = new DaemonBackend(parts)
@@ -139,40 +139,15 @@ export async function startDaemon(config: DeviceConfig, options: DaemonOptions):
     }),
   )
   backend.httpPort = api.port
-  return new RunningDaemon({ api, broker, invoker, uplink }, starting.move())
+  return new RunningDaemon({ api, broker, invoker, uplink }, reconfigure, starting.move())
 }
 
-async function openStoreOf(config: DeviceConfig, { clock, logger }: DaemonOptions): Promise<Store> {
-  const { freeDiskMinBytes, ledgerMaxBytes } = config.limits
+async function openStoreOf(config: DeviceConfig, clock: Clock, logger: Logger): Promise<Store> {
+  const { freeDiskMinBytes } = config.limits
   const folder = join(config.data, 'store')
   const store = await openStore({ folder, clock, logger: logger.child({ part: 'store' }), freeDiskMinBytes })
-  store.ledger.setLimits({ maxBytes: ledgerMaxBytes, overflow: 'drop-oldest' })
+  store.ledger.setLimits(ledgerLimits(config))
   return store
-}
-
-function uplinkOptions({ device, uplinks, routes, limits }: DeviceConfig, logger: Logger) {
-  return { device, uplinks, routes, outbox: limits.outbox, logger: logger.child({ part: 'uplink' }) }
-}
-
-function brokerOptions(config: DeviceConfig, logger: Logger, users: Devices) {
-  const { limits, mqtt } = config
-  return {
-    users,
-    logger: logger.child({ part: 'broker' }),
-    host: mqtt.host,
-    port: mqtt.port,
-    ...(config.tls && { tls: config.tls }),
-    limits: { maxPacketBytes: mqtt.maxPacketBytes, blockMs: limits.blockMs },
-    sessionLimits: {
-      log: {
-        maxBytes: limits.sessionMaxBytes,
-        maxAgeMs: limits.sessionExpiryMs,
-        overflow: 'drop-oldest' as const,
-      },
-      expiryMs: limits.sessionExpiryMs,
-    },
-    willGraceMs: limits.willGraceMs,
-  }
 }
 
 async function freeBytes(folder: string): Promise<number> {
@@ -190,11 +165,13 @@ interface Services {
 class RunningDaemon implements Daemon {
   readonly name = 'daemon'
   readonly #services: Services
+  readonly #reconfigure: Reconfigure
   readonly #stack: AsyncDisposableStack
   #draining: Promise<void> | undefined
 
-  constructor(services: Services, stack: AsyncDisposableStack) {
+  constructor(services: Services, reconfigure: Reconfigure, stack: AsyncDisposableStack) {
     this.#services = services
+    this.#reconfigure = reconfigure
     this.#stack = stack
   }
 
@@ -204,6 +181,12 @@ class RunningDaemon implements Daemon {
 
   get httpPort(): number {
     return this.#services.api.port
+  }
+
+  async reload(): Promise<void> {
+    if (this.#draining !== undefined) return
+    // It is in the log.
+    await this.#reconfigure.reload().catch(() => {})
   }
 
   /** Any part that ends or breaks ends the daemon. */

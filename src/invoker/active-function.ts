@@ -11,6 +11,7 @@ import { problemOfTopic } from '#base/topics.ts'
 import type { DurableConsumer } from '#router/consumer.ts'
 import { type Message, originText, toRecord } from '#router/message.ts'
 import { recordEnvelopeBytes } from '#router/router.ts'
+import type { CommitLog } from '#store/commit-log.ts'
 import type { Qos, RecordInput } from '#store/record.ts'
 import { Transaction } from '#store/transaction.ts'
 import type { DeadLetterLog } from './dead-letter-log.ts'
@@ -30,6 +31,11 @@ export const retainedFirstMaxBytes = 4 * 1024 * 1024
 
 export function inboxLogName(name: string): string {
   return `inbox.${name}`
+}
+
+/** Another bound for a log, in bytes. */
+export function limitBytes(log: CommitLog, maxBytes: number): void {
+  if (log.limits.maxBytes !== maxBytes) log.setLimits({ ...log.limits, maxBytes })
 }
 
 export type ActiveFunctionOptions = Omit<RunnerOptions, 'inbox' | 'state' | 'waiters' | 'metrics'> & {

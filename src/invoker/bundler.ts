@@ -7,16 +7,16 @@
  *
  * A handler file `NAME.cjs` that opens with `bundleMark` is a bundle already (`fescue functions build`) and is
  * taken as it is. Node's own modules are refused here, where the author sees it, with what to use instead
- * (`builtin-modules.ts`); errors carry file, line, column and code frame (`code-frame.ts`).
+ * (`builtin-modules.ts`); errors carry file, line, column and code frame (`base/code-frame.ts`).
  */
 import { access, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import type { BuildOptions, Message } from 'esbuild'
+import { codeFrame } from '#base/code-frame.ts'
 import { asFescueError, FescueError } from '#base/errors.ts'
 import { nearest } from '#base/nearest.ts'
 import { refuseBuiltins } from './builtin-modules.ts'
 import type { Bundle, BundleCache } from './bundle-cache.ts'
-import { codeFrame } from './code-frame.ts'
 
 export interface BuildRequest {
   /** Absolute path of the function's folder. */

@@ -14,7 +14,7 @@ export interface DeadLetterQuery {
 
 export class DeadLetters {
   readonly #store: Store
-  readonly #maxBytes: number
+  #maxBytes: number
   readonly #logs = new Map<string, DeadLetterLog>()
 
   constructor(store: Store, maxBytes: number = deadLetterMaxBytes) {
@@ -27,6 +27,12 @@ export class DeadLetters {
     const log = this.#logs.get(name) ?? (await DeadLetterLog.open(this.#store, name, this.#maxBytes))
     this.#logs.set(name, log)
     return log
+  }
+
+  /** Another bound in bytes for each of them. */
+  limit(maxBytes: number): void {
+    this.#maxBytes = maxBytes
+    for (const { log } of this.#logs.values()) log.setLimits({ ...log.limits, maxBytes })
   }
 
   find(name: string): DeadLetterLog | undefined {

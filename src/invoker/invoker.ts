@@ -22,21 +22,22 @@ import type { Router } from '#router/router.ts'
 import type { Sandbox } from '#sandbox/sandbox.ts'
 import type { Store } from '#store/store.ts'
 import { Transaction } from '#store/transaction.ts'
-import { ActiveFunction, type InvokeOptions, inboxLogName } from './active-function.ts'
+import { ActiveFunction, type InvokeOptions, limitBytes } from './active-function.ts'
 import { BundleCache } from './bundle-cache.ts'
 import { Bundler, type LoadEsbuild } from './bundler.ts'
 import { Catalog, type FunctionEntry } from './catalog.ts'
 import type { DeadLetter } from './dead-letter-log.ts'
 import { type DeadLetterQuery, DeadLetters, unknownFunction } from './dead-letters.ts'
-import { FolderWatch } from './folder-watch.ts'
-import { type Candidate, FunctionFolders } from './function-folders.ts'
-import { activeStatus, detachedStatus, type FunctionStatus, unavailableStatus } from './function-status.ts'
+import type { Candidate } from './function-folders.ts'
+import { detachedKeptMs, functionRows } from './function-rows.ts'
+import type { FunctionStatus } from './function-status.ts'
 import { InvocationObservers } from './invocation-event.ts'
 import { manifestReader } from './manifest.ts'
 import { logsOf, removeFunction, removeOrphans } from './removal.ts'
 import type { Revision } from './revision.ts'
 import { Schedules } from './schedules.ts'
 import type { InvokeOutcome } from './waiters.ts'
+import { WatchedFolder } from './watched-folder.ts'
 
 export interface InvokerOptions {
   readonly store: Store
@@ -61,8 +62,11 @@ export interface InvokerOptions {
   readonly loadEsbuild?: LoadEsbuild
 }
 
-/** How long inbox and state of a function stay whose folder is gone. */
-export const detachedKeptMs: number = 7 * 24 * 60 * 60 * 1_000
+/** What `update` takes. */
+export type InvokerChange = Required<
+  Pick<InvokerOptions, 'functionsFolder' | 'inboxMaxBytes' | 'deadLettersMaxBytes'>
+>
+
 const sweepMs = 60 * 60 * 1_000
 /** How long a function whose folder is gone may finish what it runs. */
 const detachGraceMs = 1_000
@@ -74,7 +78,8 @@ const detachGraceMs = 1_000
 export async function startInvoker(options: InvokerOptions): Promise<Invoker> {
   const { store, clock, logger } = options
   const bundler = new Bundler(new BundleCache(options.cacheFolder), options.loadEsbuild)
-  const folders = new FunctionFolders(options.functionsFolder, bundler, await manifestReader())
+  const { watch } = options
+  const folders = new WatchedFolder({ bundler, readManifest: await manifestReader(), clock, watch })
   const catalog = await Catalog.open(store)
   const schedules = await Schedules.open(store, clock, logger)
   const invoker = new Invoker(options, { folders, catalog, schedules })
@@ -83,7 +88,7 @@ export async function startInvoker(options: InvokerOptions): Promise<Invoker> {
 }
 
 interface Parts {
-  readonly folders: FunctionFolders
+  readonly folders: WatchedFolder
   readonly catalog: Catalog
   readonly schedules: Schedules
 }
@@ -91,13 +96,12 @@ interface Parts {
 export class Invoker implements Service {
   readonly name = 'invoker'
   readonly observers: InvocationObservers = new InvocationObservers()
-  readonly #options: InvokerOptions
+  #options: InvokerOptions
   readonly #parts: Parts
   readonly #active = new Map<string, ActiveFunction>()
   readonly #dead: DeadLetters
   /** Why a folder's present content is not what runs. */
   readonly #problems = new Map<string, FescueError>()
-  readonly #watch: FolderWatch | undefined
   readonly #ended = Promise.withResolvers<void>()
   /** The change being applied; the next waits for it. */
   #applying: Promise<void> = Promise.resolve()
@@ -110,13 +114,13 @@ export class Invoker implements Service {
     this.#options = options
     this.#parts = parts
     this.#dead = new DeadLetters(options.store, options.deadLettersMaxBytes)
-    const { functionsFolder, clock, watch } = options
-    if (watch) this.#watch = new FolderWatch(functionsFolder, clock, () => void this.rescan())
+    parts.folders.onChanged(() => void this.rescan())
+    parts.folders.use(options.functionsFolder)
   }
 
   async start(): Promise<void> {
     for (const entry of this.#parts.catalog.all()) await this.#resume(entry)
-    await this.#watch?.refresh()
+    await this.#parts.folders.refresh()
     await this.rescan()
     for (const name of await removeOrphans(this.#options.store, this.#parts.catalog))
       this.#options.logger.warn(
@@ -160,16 +164,9 @@ export class Invoker implements Service {
 
   /** A row for each function, by name. */
   functions(): FunctionStatus[] {
-    const { sandbox } = this.#options
-    const { catalog, schedules } = this.#parts
-    const stats = new Map(sandbox.stats().map(each => [each.name, each]))
-    const rows = new Map<string, FunctionStatus>()
-    for (const [name, error] of this.#problems) rows.set(name, unavailableStatus(name, error))
-    for (const entry of catalog.all())
-      if (entry.state === 'detached') rows.set(entry.name, this.#detachedRow(entry))
-    for (const [name, active] of this.#active)
-      rows.set(name, activeStatus(active, this.#problems.get(name), schedules.next(name), stats.get(name)))
-    return [...rows.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+    const { store, sandbox } = this.#options
+    const own = { active: this.#active, problems: this.#problems, dead: this.#dead }
+    return functionRows({ store, sandbox, ...this.#parts, ...own })
   }
 
   /**
@@ -223,6 +220,15 @@ export class Invoker implements Service {
     })
   }
 
+  /** Takes other bounds, and another folder: what is not in it detaches. Resolves when that is done; never rejects. */
+  async update(change: InvokerChange): Promise<void> {
+    this.#options = { ...this.#options, ...change }
+    for (const { log } of this.#active.values()) limitBytes(log, change.inboxMaxBytes)
+    this.#dead.limit(change.deadLettersMaxBytes)
+    this.#parts.folders.use(change.functionsFolder)
+    await this.rescan()
+  }
+
   /** Looks at the folder now and applies what changed; resolves when that is done. Never rejects. */
   rescan(): Promise<void> {
     return this.#apply(() => this.#scan()).catch(error => {
@@ -254,7 +260,7 @@ export class Invoker implements Service {
   }
 
   #quiet(): void {
-    this.#watch?.stop()
+    this.#parts.folders.stop()
     this.#parts.schedules.stop()
     this.#cancelSweep?.()
   }
@@ -315,7 +321,7 @@ export class Invoker implements Service {
         if (entry.state === 'attached' && !names.has(entry.name)) await this.#detach(entry)
       for (const name of this.#problems.keys()) if (!names.has(name)) this.#problems.delete(name)
     }
-    await this.#watch?.refresh()
+    await this.#parts.folders.refresh()
   }
 
   async #consider(candidate: Candidate): Promise<void> {
@@ -380,13 +386,6 @@ export class Invoker implements Service {
       })
     }
     if (!this.#ending) this.#cancelSweep = this.#options.clock.after(sweepMs, () => this.#sweep())
-  }
-
-  #detachedRow(entry: FunctionEntry & { state: 'detached' }): FunctionStatus {
-    const log = this.#options.store.findLog(inboxLogName(entry.name))
-    const inbox = { records: log?.records ?? 0, bytes: log?.bytes ?? 0, maxBytes: log?.limits.maxBytes ?? 0 }
-    const deadLetters = this.#dead.find(entry.name)?.count ?? 0
-    return detachedStatus(entry, { inbox, deadLetters }, entry.detachedAt + detachedKeptMs)
   }
 
   #unknown(name: string): FescueError {

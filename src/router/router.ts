@@ -65,7 +65,7 @@ export const tightBytes: number = 1024 * 1024
 const tightRecords = 1_024
 
 export class Router {
-  readonly #options: RouterOptions
+  #options: RouterOptions
   readonly #index = new TopicIndex<DurableConsumer>()
   /** QoS of each subscription, by consumer and filter. */
   readonly #qos = new Map<DurableConsumer, Map<string, Qos>>()
@@ -87,6 +87,12 @@ export class Router {
 
   get stats(): RouterStats {
     return { published: this.#published, byClass: { ...this.#byClass } }
+  }
+
+  /** Other rules and waits, for what is published from now on. */
+  update(change: Pick<RouterOptions, 'durability' | 'blockMs'>): void {
+    this.#options = { ...this.#options, ...change }
+    this.#routes.clear()
   }
 
   /** Subscribes a consumer; subscribing a filter again changes its QoS. */

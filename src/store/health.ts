@@ -24,6 +24,7 @@ const watchEveryBytes = 16 * 1024 * 1024
 
 export class Health {
   readonly #options: HealthOptions
+  #freeDiskMinBytes: number
   readonly #listeners = new Set<(health: StoreHealth) => void>()
   #failing: StoreHealth = ok
   #space: StoreHealth = ok
@@ -33,6 +34,7 @@ export class Health {
 
   constructor(options: HealthOptions) {
     this.#options = options
+    this.#freeDiskMinBytes = options.freeDiskMinBytes
   }
 
   get current(): StoreHealth {
@@ -50,6 +52,12 @@ export class Health {
     return () => {
       this.#listeners.delete(own)
     }
+  }
+
+  /** Another floor of free space; resolves when it was looked at. */
+  async setFloor(freeDiskMinBytes: number): Promise<void> {
+    this.#freeDiskMinBytes = freeDiskMinBytes
+    await this.#look()
   }
 
   /** First look, then one every few seconds. */
@@ -70,7 +78,7 @@ export class Health {
   /** A write failed. The reason is taken from the free space, since LevelDB's errors are prose. */
   async failed(error: unknown): Promise<void> {
     const free = await this.#freeBytes()
-    const full = free !== undefined && free < Math.max(this.#options.freeDiskMinBytes / 4, 1024 * 1024)
+    const full = free !== undefined && free < Math.max(this.#freeDiskMinBytes / 4, 1024 * 1024)
     const message = error instanceof Error ? error.message : String(error)
     const since = this.#failing.state === 'ok' ? this.#options.clock.now() : this.#failing.since
     this.#change(() => {
@@ -101,7 +109,7 @@ export class Health {
   async #look(): Promise<void> {
     const free = await this.#freeBytes()
     if (free === undefined || this.#closed) return
-    const floor = this.#options.freeDiskMinBytes
+    const floor = this.#freeDiskMinBytes
     const isFull = free < (this.#space.state === 'ok' ? floor : floor + floor / 16)
     if (isFull === (this.#space.state !== 'ok')) return
     const since = this.#options.clock.now()

@@ -85,6 +85,10 @@ export class LocalStore implements Store {
     return health.current.state === 'ok' && !writer.closing && writer.hasRoom
   }
 
+  setFreeDiskMin(bytes: number): Promise<void> {
+    return this.#parts.health.setFloor(bytes)
+  }
+
   onHealth(listener: (health: StoreHealth) => void): () => void {
     return this.#parts.health.onChange(listener)
   }

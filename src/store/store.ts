@@ -106,5 +106,7 @@ export interface Store extends AsyncDisposable {
   nextTimerAt(kind: string): Promise<number | undefined>
   /** Whether the disk takes new records: above the floor of free space and not failing. */
   readonly accepting: boolean
+  /** Another floor of free disk, in bytes; resolves when `accepting` follows it. */
+  setFreeDiskMin(bytes: number): Promise<void>
   onHealth(listener: (health: StoreHealth) => void): () => void
 }

@@ -36,6 +36,8 @@ export interface LinkOptions {
   readonly ledger: Outbox
   readonly outboxes: readonly Outbox[]
   readonly timings: Timings
+  /** false: it is cut from the start. */
+  readonly isOnline?: boolean
 }
 
 export interface LinkCounts {
@@ -72,11 +74,14 @@ export class Link {
   readonly #draining = new AbortController()
   #refusals = 0
   #state: LinkState
+  /** State and reason that were logged last: a receiver that stays away is one line, not one per try. */
+  #told = ''
   #wake: () => void = () => {}
   #sentRecords = 0
   #rejectedRecords = 0
   #lastAckAt: number | undefined
   #running: Promise<void> | undefined
+  readonly #unwatch: readonly (() => void)[]
 
   constructor(options: LinkOptions) {
     const { name, timings, clock, ledger, outboxes } = options
@@ -91,7 +96,8 @@ export class Link {
     this.#suspects = new Suspects(timings.poisonWaitMs)
     this.#backoff = new Backoff({ initialMs: timings.reconnectInitialMs, maxMs: timings.reconnectMaxMs })
     this.#state = { state: 'connecting', since: clock.now() }
-    for (const outbox of this.#all) outbox.log.onAppend(() => this.#wake())
+    this.#unwatch = this.#all.map(outbox => outbox.log.onAppend(() => this.#wake()))
+    if (options.isOnline === false) this.setOnline(false)
   }
 
   get state(): LinkState {
@@ -140,6 +146,7 @@ export class Link {
 
   async stop(): Promise<void> {
     this.#stop.abort()
+    for (const unwatch of this.#unwatch) unwatch()
     for (const outbox of this.#all) outbox.close()
     await this.#running
     this.#options.connector.close()
@@ -344,12 +351,13 @@ export class Link {
   }
 
   #to(state: LinkState): void {
-    const { state: before } = this.#state
     this.#state = state
-    if (state.state === before) return
+    const told = `${state.state} ${'reason' in state ? state.reason : ''}`
+    if (state.state === 'connecting' || told === this.#told) return
+    this.#told = told
     const fields = { uplink: this.name, ...state }
     if (state.state === 'refused') this.#options.logger.warn(fields, 'uplink refused')
-    else if (state.state !== 'connecting') this.#options.logger.info(fields, `uplink ${state.state}`)
+    else this.#options.logger.info(fields, `uplink ${state.state}`)
   }
 
   #now(): number {

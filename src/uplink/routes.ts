@@ -1,5 +1,5 @@
 /**
- * Opens the outbox logs: those of the configured routes, and those that earlier configurations left behind.
+ * Which outbox logs there are: those of the configured routes, and those that earlier configurations left behind.
  *
  * A document names uplink and priority of each outbox log. A log whose route is gone drains to its uplink and is
  * removed at a later start once it is empty; when its uplink is gone too it is kept and shown as detached.
@@ -12,26 +12,33 @@ import { Transaction } from '#store/transaction.ts'
 import { Outbox, uplinkSpace } from './outbox.ts'
 import { Route } from './route.ts'
 
-export interface OpenRoute {
+/** A log that leaves over an uplink. */
+export interface PlannedRoute {
   /** Name of the route; undefined for a log that only drains. */
   readonly name: string | undefined
   readonly to: string
   readonly filter: string
+  readonly priority: number
   readonly consumer: Route | undefined
+  readonly log: CommitLog
+}
+
+export interface OpenRoute extends PlannedRoute {
   readonly outbox: Outbox
 }
 
-export interface OpenRoutesOptions {
+export interface PlanOptions {
   readonly store: Store
-  readonly clock: Clock
   readonly uplinks: readonly UplinkConfig[]
   readonly routes: readonly RouteConfig[]
   /** Bound of a log whose route has none. */
   readonly maxBytes: number
+  /** Whether empty logs without a route go: only before anybody publishes, for a message may be on its way to one. */
+  readonly removeEmpty: boolean
 }
 
-export interface OpenedRoutes {
-  readonly routes: readonly OpenRoute[]
+export interface PlannedRoutes {
+  readonly routes: readonly PlannedRoute[]
   readonly detached: readonly { readonly log: CommitLog; readonly to: string }[]
 }
 
@@ -77,42 +84,43 @@ async function shareOfDisk(store: Store, diskShare: number, freeDiskBytes: numbe
   return share.bytes
 }
 
-export async function openRoutes(options: OpenRoutesOptions): Promise<OpenedRoutes> {
+/** Makes the logs and keeps where each leads; the sending sides are opened apart, by `openOutbox`. */
+export async function planRoutes(options: PlanOptions): Promise<PlannedRoutes> {
   const { store, routes } = options
-  const opened: OpenRoute[] = []
+  const planned = routes.map(route => planRoute(options, route))
   const tx = new Transaction().require('power')
-  for (const route of routes) {
-    const open = await openRoute(options, route)
-    opened.push(open)
-    const document: RouteDocument = { to: route.to, priority: route.priority }
-    tx.put(uplinkSpace, `route/${open.outbox.log.name}`, Buffer.from(JSON.stringify(document)))
+  for (const { to, priority, log } of planned) {
+    const document: RouteDocument = { to, priority }
+    tx.put(uplinkSpace, `route/${log.name}`, Buffer.from(JSON.stringify(document)))
   }
-  const left = await leftovers(options, new Set(opened.map(({ outbox }) => outbox.log)), tx)
+  const left = await leftovers(options, new Set(planned.map(({ log }) => log)), tx)
   await store.write(tx)
-  return { routes: [...opened, ...left.routes], detached: left.detached }
+  return { routes: [...planned, ...left.routes], detached: left.detached }
 }
 
-async function openRoute(
-  { store, clock, maxBytes }: OpenRoutesOptions,
-  route: RouteConfig,
-): Promise<OpenRoute> {
+export async function openOutbox(store: Store, clock: Clock, route: PlannedRoute): Promise<OpenRoute> {
+  const { log, priority } = route
+  const outbox = await Outbox.open({ store, clock, log, kind: 'message', consumer, priority })
+  return { ...route, outbox }
+}
+
+function planRoute({ store, maxBytes }: PlanOptions, route: RouteConfig): PlannedRoute {
   const { name, priority, ttlMs, to, filter, overflow } = route
   const log = store.log(`${logPrefix}${name}.${priority}`, { maxBytes: route.maxBytes ?? maxBytes, overflow })
-  const outbox = await Outbox.open({ store, clock, log, kind: 'message', consumer, priority })
-  return { name, to, filter, consumer: new Route({ name, log, priority, ttlMs }), outbox }
+  return { name, to, filter, priority, log, consumer: new Route({ name, log, priority, ttlMs }) }
 }
 
 /** Outbox logs that no route uses now. */
 async function leftovers(
-  { store, clock, uplinks }: OpenRoutesOptions,
+  { store, uplinks, removeEmpty }: PlanOptions,
   used: ReadonlySet<CommitLog>,
   tx: Transaction,
-): Promise<OpenedRoutes> {
-  const routes: OpenRoute[] = []
+): Promise<PlannedRoutes> {
+  const routes: PlannedRoute[] = []
   const detached: { log: CommitLog; to: string }[] = []
   for (const log of [...store.logs()]) {
     if (!log.name.startsWith(logPrefix) || used.has(log)) continue
-    if (log.records === 0) {
+    if (log.records === 0 && removeEmpty) {
       await store.removeLog(log)
       tx.delete(uplinkSpace, `route/${log.name}`)
       continue
@@ -120,10 +128,9 @@ async function leftovers(
     const bytes = await store.get(uplinkSpace, `route/${log.name}`)
     const { to, priority }: RouteDocument =
       bytes === undefined ? { to: '', priority: 0 } : JSON.parse(bytes.toString())
-    if (uplinks.some(uplink => uplink.name === to)) {
-      const outbox = await Outbox.open({ store, clock, log, kind: 'message', consumer, priority })
-      routes.push({ name: undefined, to, filter: '', consumer: undefined, outbox })
-    } else detached.push({ log, to })
+    if (uplinks.some(uplink => uplink.name === to))
+      routes.push({ name: undefined, to, filter: '', priority, consumer: undefined, log })
+    else detached.push({ log, to })
   }
   return { routes, detached }
 }

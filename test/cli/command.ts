@@ -49,6 +49,7 @@ export async function command(args: readonly string[], input: CommandInput = {})
     env: input.env ?? {},
     cwd: input.cwd ?? '/nonexistent',
     signal: input.signal ?? new AbortController().signal,
+    onHangUp: () => ({ [Symbol.dispose]() {} }),
   }
   const { code } = await run(args, terminal)
   return { code, stdout: stdout.bytes.toString(), bytes: stdout.bytes, stderr: stderr.bytes.toString() }

@@ -20,6 +20,7 @@ function screenOn(isTTY: boolean, env: Record<string, string> = {}) {
     env,
     cwd: '/',
     signal: new AbortController().signal,
+    onHangUp: () => ({ [Symbol.dispose]() {} }),
   }
   return { screen: new DevScreen(terminal), written }
 }

@@ -5,7 +5,7 @@ import { Ajv } from 'ajv'
 import t from 'tap'
 import type { SchemaNode } from '#base/schema.ts'
 import { configSchema } from '#config/config-schema.ts'
-import { explainConfig } from '#config/explain-config.ts'
+import { effectiveConfig } from '#config/effective-config.ts'
 import { loadConfig } from '#config/load-config.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -57,7 +57,7 @@ t.test('config explain: every key, its value, where it came from; secrets stay h
     flags: { uplinks: undefined },
     cwd: '/srv',
   })
-  const keys = new Map(explainConfig(loaded).map(row => [row.key, row]))
+  const keys = new Map(effectiveConfig(loaded).map(row => [row.key, row]))
   t.match(keys.get('mqtt.port'), { value: 1884, origin: 'FESCUE_MQTT_PORT', variable: 'FESCUE_MQTT_PORT' })
   t.match(keys.get('limits.inbox'), { value: '64MiB', origin: 'default' })
   t.match(keys.get('limits.outbox'), { value: '25%', origin: 'default' })
@@ -69,7 +69,7 @@ t.test('config explain: every key, its value, where it came from; secrets stay h
     environment: { FESCUE_UPLINKS: '{a: {url: "http://x", token: hush}}' },
     cwd: '/srv',
   })
-  t.notMatch(JSON.stringify(explainConfig(named)), 'hush', 'below free names too')
+  t.notMatch(JSON.stringify(effectiveConfig(named)), 'hush', 'below free names too')
 })
 
 interface Named {

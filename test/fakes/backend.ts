@@ -51,6 +51,15 @@ export class FakeBackend implements Backend {
     this.uplink = { ...this.uplink, state: online ? 'connected' : 'offline' }
   }
 
+  logLines() {
+    return []
+  }
+  followLogLines = () => () => {}
+  config() {
+    return []
+  }
+  reloadConfig = unused
+
   function = unused
   invoke = unused
   purge = unused

@@ -5,8 +5,11 @@ import type {
   FunctionInfo,
   InvokeOutcome,
   LiveMessage,
+  LogEntry,
+  LogQuery,
   PublishInput,
   ReadyCheck,
+  ReloadOutcome,
   Status,
 } from '#api/backend.ts'
 import { FescueError } from '#base/errors.ts'
@@ -134,6 +137,28 @@ export class RecordingBackend implements Backend {
     this.eventListeners.add(listener)
     return () => this.eventListeners.delete(listener)
   }
+  logEntries: LogEntry[] = []
+  readonly logListeners = new Set<(entry: LogEntry) => void>()
+  reloadOutcome: ReloadOutcome = { outcome: 'unchanged', changes: [] }
+
+  logLines(query: LogQuery) {
+    this.calls.push(['logLines', query])
+    return this.logEntries
+  }
+  followLogLines(query: LogQuery, listener: (entry: LogEntry) => void) {
+    this.calls.push(['followLogLines', query])
+    for (const entry of this.logEntries) listener(entry)
+    this.logListeners.add(listener)
+    return () => this.logListeners.delete(listener)
+  }
+  config() {
+    return [{ key: 'mqtt.port', value: 1883, origin: { kind: 'default', where: '' } as const }]
+  }
+  async reloadConfig() {
+    this.#fail()
+    return this.reloadOutcome
+  }
+
   async setLink(online: boolean, uplink?: string) {
     this.calls.push(['setLink', online, uplink])
   }
