@@ -23,8 +23,8 @@ export interface Backend {
   invoke(name: string, payload: Buffer, options: { readonly topic: string }): Promise<InvokeOutcome>
   /** Deletes the inbox and state of a detached function. Errors: FESCUE_NOT_FOUND, FESCUE_CONFLICT while it runs. */
   purge(name: string): Promise<{ readonly records: number }>
-  /** Newest first, of all functions or one. */
-  deadLetters(query: { readonly function?: string; readonly limit: number }): Promise<readonly DeadLetter[]>
+  /** Newest first, of all functions and routes or one. Errors: FESCUE_NOT_FOUND. */
+  deadLetters(query: DeadLetterQuery): Promise<readonly DeadLetter[]>
   retryDeadLetters(selection: DeadLetterSelection): Promise<{ readonly count: number }>
   dropDeadLetters(selection: DeadLetterSelection): Promise<{ readonly count: number }>
   buffer(): Promise<Buffered>
@@ -188,8 +188,11 @@ export type InvokeOutcome =
       readonly durationMs: number
     }
 
+/** A message that a function could not take, or a record that a receiver would not. */
 export interface DeadLetter {
-  readonly function: string
+  readonly function?: string
+  /** `ROUTE.PRIORITY`: a receiver refused it. */
+  readonly route?: string
   readonly offset: number
   /** Milliseconds since the epoch when the attempts were spent. */
   readonly time: number
@@ -202,15 +205,59 @@ export interface DeadLetter {
   readonly error: ErrorDocument
 }
 
+export interface DeadLetterQuery {
+  /** At most one of the two. */
+  readonly function?: string
+  readonly route?: string
+  readonly limit: number
+}
+
+/** Whose: a function's or a route's. */
 export interface DeadLetterSelection {
-  readonly function: string
-  /** All of the function when absent. */
+  readonly function?: string
+  readonly route?: string
+  /** All of it when absent. */
   readonly offsets?: readonly number[]
 }
 
 export interface Buffered {
   readonly uplinks: readonly UplinkInfo[]
+  /** What leaves, by route; those of routes that are gone too, until they are empty. */
+  readonly routes: readonly RouteInfo[]
   readonly logs: readonly LogInfo[]
+  readonly ledger: LedgerInfo
+}
+
+export interface RouteInfo {
+  /** Absent for a log whose route is gone. */
+  readonly route?: string
+  readonly filter?: string
+  readonly priority: number
+  readonly uplink: string
+  /** Name of its log. */
+  readonly log: string
+  readonly records: number
+  readonly bytes: number
+  readonly maxBytes: number
+  readonly overflow: string
+  readonly oldestAt?: number
+  /** Since the log was made: records appended, and the offset up to which the receiver acknowledged. */
+  readonly appended: number
+  readonly acknowledged: number
+  /** Acknowledged a second, over the last minute. */
+  readonly perSecond: number
+  /** Estimate from that rate. */
+  readonly drainMs?: number
+  /** Records that the receiver would not take: `fescue dead-letters list`. */
+  readonly refused: number
+}
+
+/** The loss ledger: what was lost, and why. */
+export interface LedgerInfo {
+  /** Entries kept. */
+  readonly entries: number
+  /** Records lost since the start, by reason. */
+  readonly lost: Readonly<Record<string, number>>
 }
 
 export interface LogInfo {

@@ -101,10 +101,16 @@ function deadLetterRoutes(backend: Backend): readonly Route[] {
       path: '/api/v1/dead-letters',
       access: 'token',
       handle: async request => {
-        const name = request.query.get('function')
-        if (name !== null) checkName('function', name)
         const limit = request.count('limit', 100, deadLettersListMax)
-        return json(await backend.deadLetters({ ...(name === null ? {} : { function: name }), limit }))
+        const { query } = request
+        const whose = Object.fromEntries(
+          ['function', 'route'].flatMap(kind => {
+            const name = query.get(kind)
+            if (name !== null) checkName(kind, name)
+            return name === null ? [] : [[kind, name]]
+          }),
+        )
+        return json(await backend.deadLetters({ ...whose, limit }))
       },
     },
     {
@@ -256,11 +262,14 @@ function failure(name: string, { kind, error, invocationId, durationMs }: Failur
 }
 
 async function selection(request: ApiRequest): Promise<DeadLetterSelection> {
-  const fields = await request.fields(['function', 'offsets'])
-  const name = fields.text('function')
-  checkName('function', name)
+  const fields = await request.fields(['function', 'route', 'offsets'])
+  if (fields.has('function') === fields.has('route'))
+    throw invalid('the body needs "function" or "route", one of them')
+  const kind = fields.has('route') ? 'route' : 'function'
+  const name = fields.text(kind)
+  checkName(kind, name)
   const offsets = fields.numbers('offsets', deadLettersNamedMax)
-  return offsets === undefined ? { function: name } : { function: name, offsets }
+  return { [kind]: name, ...(offsets !== undefined && { offsets }) }
 }
 
 async function setLink(backend: Backend, request: ApiRequest): Promise<Reply> {

@@ -7,9 +7,9 @@
 import { mkdir } from 'node:fs/promises'
 import { Command } from 'commander'
 import { FescueError } from '#base/errors.ts'
+import { nearest } from '#base/nearest.ts'
 import type { ApiClient } from './api-client.ts'
 import { dataFolder, findDaemon, type TargetOptions, withTarget } from './daemon-target.ts'
-
 import { writeTable } from './table.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -49,7 +49,7 @@ export function build(terminal: Terminal): Command {
     .action((name: string, options: DevicesOptions) => add(name, options, terminal))
   verb('list', 'Lists the devices.').action((options: DevicesOptions) => list(options, terminal))
   verb('revoke', 'Removes a device.')
-    .argument('<name>', 'the device')
+    .argument('<device>', 'the device')
     .action((name: string, options: DevicesOptions) => revoke(name, options, terminal))
   return command
 }
@@ -117,16 +117,29 @@ function bookOfDaemon(client: ApiClient): DeviceBook {
   }
 }
 
+/** Only `add` makes files: looking at a folder leaves it as it is. */
 async function bookOfFolder(folder: string): Promise<DeviceBook> {
   const [{ Devices }, { openSecret }] = await Promise.all([
     import('#config/devices.ts'),
     import('#config/secret.ts'),
   ])
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const devices = await Devices.open({ dataFolder: folder, secret: await openSecret(folder) })
+  // No password is looked at without the secret.
+  const known = await Devices.open({ dataFolder: folder, secret: Buffer.alloc(0) })
   return {
-    list: () => Promise.resolve(devices.list()),
-    add: name => devices.add(name),
-    revoke: name => devices.revoke(name),
+    list: () => Promise.resolve(known.list()),
+    add: async name => {
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      const devices = await Devices.open({ dataFolder: folder, secret: await openSecret(folder) })
+      return devices.add(name)
+    },
+    revoke: async name => {
+      if (known.list().some(device => device.name === name)) return known.revoke(name)
+      const near = nearest(
+        name,
+        known.list().map(device => device.name),
+      )
+      const mend = near === undefined ? 'see fescue devices list' : `did you mean "${near}"?`
+      throw new FescueError('FESCUE_NOT_FOUND', `there is no device "${name}": ${mend}`)
+    },
   }
 }

@@ -24,6 +24,7 @@ const byErrorCode: Partial<Record<ErrorCode, ExitCode>> = {
   FESCUE_BUNDLE_FAILED: exitCodes.configInvalid,
   FESCUE_FUNCTION_FAILED: exitCodes.functionThrew,
   FESCUE_FUNCTION_TIMEOUT: exitCodes.timedOut,
+  FESCUE_TIMED_OUT: exitCodes.timedOut,
   FESCUE_REQUEST_INVALID: exitCodes.usage,
   FESCUE_NAME_INVALID: exitCodes.usage,
   FESCUE_TOPIC_INVALID: exitCodes.usage,

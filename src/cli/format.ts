@@ -17,6 +17,12 @@ export function formatCount(count: number): string {
   return count.toLocaleString('en-US')
 }
 
+/** A rate a second: 0, 0.3, 12, 1,240. */
+export function formatRate(perSecond: number): string {
+  if (perSecond >= 10) return formatCount(Math.round(perSecond))
+  return perSecond < 0.05 ? '0' : perSecond.toFixed(1)
+}
+
 /** The two largest units of a span: 41d 3h, 2h 45m, 12s, 850ms. */
 export function formatDuration(ms: number): string {
   if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`

@@ -52,8 +52,7 @@ async function print(argument: string, options: SubOptions, terminal: Terminal):
   } catch (error) {
     if (!signal.aborted) throw error
   }
-  if (late?.aborted)
-    throw new FescueError('FESCUE_FUNCTION_TIMEOUT', `no more messages within ${options.wait} s`)
+  if (late?.aborted) throw new FescueError('FESCUE_TIMED_OUT', `no more messages within ${options.wait} s`)
   if (!terminal.signal.aborted) throw new FescueError('FESCUE_STOPPING', 'the daemon ended the stream')
 }
 

@@ -4,6 +4,7 @@ import type {
   Buffered,
   ConfigValue,
   DeadLetter,
+  DeadLetterQuery,
   DeadLetterSelection,
   DeviceInfo,
   FunctionInfo,
@@ -21,8 +22,9 @@ import { FescueError } from '#base/errors.ts'
 import type { LiveEvent } from '#base/live-event.ts'
 import { nearest } from '#base/nearest.ts'
 import { effectiveConfig } from '#config/effective-config.ts'
+import { buffered } from './buffer-info.ts'
 import type { Parts } from './daemon.ts'
-import { deadLetterInfo, functionInfo } from './function-info.ts'
+import { deadLetterInfo, functionInfo, refusedInfo } from './function-info.ts'
 import { linkStateOf, uplinkInfo } from './link-state.ts'
 
 export class DaemonBackend implements Backend {
@@ -119,38 +121,38 @@ export class DaemonBackend implements Backend {
     return { records: await this.#parts.invoker.purge(name) }
   }
 
-  async deadLetters(query: {
-    readonly function?: string
-    readonly limit: number
-  }): Promise<readonly DeadLetter[]> {
-    return (await this.#parts.invoker.deadLetters(query)).map(deadLetterInfo)
+  async deadLetters({ function: name, route, limit }: DeadLetterQuery): Promise<readonly DeadLetter[]> {
+    const { invoker, uplink } = this.#parts
+    const own =
+      name === undefined && route !== undefined
+        ? []
+        : await invoker.deadLetters({ ...(name !== undefined && { function: name }), limit })
+    const refused =
+      route === undefined && name !== undefined
+        ? []
+        : await uplink.refused.list({ ...(route !== undefined && { route }), limit })
+    return [...own.map(deadLetterInfo), ...refused.map(refusedInfo)]
+      .sort((a, b) => b.time - a.time)
+      .slice(0, limit)
   }
 
-  async retryDeadLetters({
-    function: name,
-    offsets,
-  }: DeadLetterSelection): Promise<{ readonly count: number }> {
-    return { count: await this.#parts.invoker.retryDeadLetters(name, offsets) }
+  async retryDeadLetters(selection: DeadLetterSelection): Promise<{ readonly count: number }> {
+    const { function: name, route = '', offsets } = selection
+    const { invoker, uplink } = this.#parts
+    if (name === undefined) return { count: await uplink.refused.retry(route, offsets) }
+    return { count: await invoker.retryDeadLetters(name, offsets) }
   }
 
-  async dropDeadLetters({
-    function: name,
-    offsets,
-  }: DeadLetterSelection): Promise<{ readonly count: number }> {
-    return { count: await this.#parts.invoker.dropDeadLetters(name, offsets) }
+  async dropDeadLetters(selection: DeadLetterSelection): Promise<{ readonly count: number }> {
+    const { function: name, route = '', offsets } = selection
+    const { invoker, uplink } = this.#parts
+    if (name === undefined) return { count: await uplink.refused.drop(route, offsets) }
+    return { count: await invoker.dropDeadLetters(name, offsets) }
   }
 
   async buffer(): Promise<Buffered> {
     const { store, uplink } = this.#parts
-    const logs = [...store.logs()].map(log => ({
-      log: log.name,
-      records: log.records,
-      bytes: log.bytes,
-      maxBytes: log.limits.maxBytes,
-      overflow: log.limits.overflow,
-      ...(log.oldestAt !== undefined && { oldestAt: log.oldestAt }),
-    }))
-    return { uplinks: uplink.status().links.map(uplinkInfo), logs }
+    return buffered(store, uplink.status())
   }
 
   async devices(): Promise<readonly DeviceInfo[]> {

@@ -2,6 +2,7 @@
 import type { DeadLetter, FunctionInfo } from '#api/backend.ts'
 import type { DeadLetter as StoredDeadLetter } from '#invoker/dead-letter-log.ts'
 import type { FunctionCondition, FunctionStatus } from '#invoker/function-status.ts'
+import type { Refused } from '#uplink/refused.ts'
 import { previewOf } from './live-feed.ts'
 
 const states: Record<FunctionCondition, FunctionInfo['state']> = {
@@ -57,6 +58,19 @@ export function deadLetterInfo(letter: StoredDeadLetter): DeadLetter {
     attempts,
     revision,
     error,
+    ...(text === undefined ? { payloadBase64: payload.toString('base64') } : { payload: text }),
+  }
+}
+
+export function refusedInfo({ route, refusedOffset, at, topic, payload, error }: Refused): DeadLetter {
+  const text = previewWhole(payload)
+  return {
+    route,
+    offset: refusedOffset,
+    time: at,
+    topic,
+    attempts: 1,
+    error: { errorType: error.code, errorMessage: error.message, trace: [] },
     ...(text === undefined ? { payloadBase64: payload.toString('base64') } : { payload: text }),
   }
 }

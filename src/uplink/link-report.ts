@@ -35,14 +35,17 @@ export function statusOf({ link, config, routes }: OpenLink): LinkStatus {
     queuedBytes,
     oldestAt: oldestAt === Number.POSITIVE_INFINITY ? undefined : oldestAt,
     drainSeconds: recordsPerS === 0 ? undefined : Math.ceil(queuedRecords / recordsPerS),
-    logs: routes.map(({ name, outbox }) => ({
+    logs: routes.map(({ name, filter, outbox }) => ({
       log: outbox.key,
       route: name,
+      filter: name === undefined ? undefined : filter,
+      stored: outbox.log,
       priority: outbox.priority,
       records: outbox.records,
       bytes: outbox.log.bytes,
       oldestAt: outbox.log.oldestAt,
       acknowledged: outbox.low,
+      perSecond: outbox.perSecond,
     })),
   }
 }

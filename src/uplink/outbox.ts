@@ -14,11 +14,13 @@
  */
 import { type Clock, sleep } from '#base/clock.ts'
 import type { Epoch, Offset } from '#base/ids.ts'
+import { RecentRate } from '#base/recent-rate.ts'
 import type { CommitLog } from '#store/commit-log.ts'
 import type { LogRecord } from '#store/record.ts'
 import type { Store } from '#store/store.ts'
 import { Transaction } from '#store/transaction.ts'
 import type { OutgoingBatch } from './connector.ts'
+import { type RefusalCause, refusedLogName } from './refused.ts'
 
 export interface OutboxOptions {
   readonly store: Store
@@ -64,6 +66,7 @@ export class Outbox {
   #ledgerTo: Offset = 0
   /** The commit of the last acknowledgement: one at a time is under way. */
   #moving: Promise<void> = Promise.resolve()
+  readonly #acknowledged: RecentRate
   #closed = false
 
   private constructor(options: OutboxOptions, low: Offset, after: Epoch | undefined) {
@@ -75,6 +78,7 @@ export class Outbox {
     this.#position = low
     this.#after = after
     this.#preparedEpoch = after
+    this.#acknowledged = new RecentRate(options.clock)
   }
 
   static async open(options: OutboxOptions): Promise<Outbox> {
@@ -100,6 +104,11 @@ export class Outbox {
   /** Records not yet acknowledged. */
   get records(): number {
     return this.log.end - Math.max(this.#low, this.log.head)
+  }
+
+  /** Records acknowledged a second of late. */
+  get perSecond(): number {
+    return this.#acknowledged.perSecond
   }
 
   /** Whether there is something to prepare. */
@@ -155,6 +164,7 @@ export class Outbox {
   /** D3: moves the checkpoint above an acknowledged batch. */
   async acknowledge(to: Offset, epoch: Epoch | undefined): Promise<void> {
     const tx = new Transaction()
+    this.#acknowledged.add(Math.max(0, to - this.#low))
     this.#move(tx, to, epoch)
     // Class `process` is enough: after a power loss the batch is sent again and the receiver drops it.
     tx.require('process')
@@ -171,8 +181,7 @@ export class Outbox {
     const tx = new Transaction().require('power')
     if (this.kind === 'message') {
       // Not among `dead.NAME`: those are the functions', which remove what has no function.
-      const name = this.log.name.replace('outbox.', 'refused.').slice(0, 64)
-      const dead = store.log(name, { maxBytes: deadMaxBytes, overflow: 'drop-oldest' })
+      const dead = store.log(refusedLogName(this.log), { maxBytes: deadMaxBytes, overflow: 'drop-oldest' })
       tx.append(dead, { ...record, extra: JSON.stringify(this.#deadLetter(record, reason)) })
       tx.lose(this.log, { from: record.offset, to: record.offset + 1 }, 1, 'rejected')
     }
@@ -187,7 +196,7 @@ export class Outbox {
     return this.#moving
   }
 
-  #deadLetter({ offset, epoch }: LogRecord, reason: string): object {
+  #deadLetter({ offset, epoch }: LogRecord, reason: string): RefusalCause {
     const error = { code: 'FESCUE_UPLINK_REFUSED', message: reason }
     return { error, log: this.key, offset, epoch, at: this.#options.clock.now() }
   }

@@ -1,4 +1,5 @@
 /** How a link stands, for `status`, the metrics and the dashboard. Times are milliseconds since the epoch. */
+import type { CommitLog } from '#store/commit-log.ts'
 
 export type LinkState =
   | { readonly state: 'connecting'; readonly since: number }
@@ -16,12 +17,17 @@ export interface LogStatus {
   readonly log: string
   /** Route, or undefined for the ledger and for a route that is no longer configured. */
   readonly route: string | undefined
+  readonly filter: string | undefined
   readonly priority: number
+  /** The log itself, for its bounds. */
+  readonly stored: CommitLog
   readonly records: number
   readonly bytes: number
   readonly oldestAt: number | undefined
   /** Offset up to which the receiver acknowledged. */
   readonly acknowledged: number
+  /** Records acknowledged a second of late. */
+  readonly perSecond: number
 }
 
 export interface LinkStatus {
@@ -44,5 +50,10 @@ export interface LinkStatus {
 export interface UplinkStatus {
   readonly links: readonly LinkStatus[]
   /** Logs of routes that no uplink serves any more; they are kept. */
-  readonly detached: readonly { readonly log: string; readonly to: string; readonly records: number }[]
+  readonly detached: readonly {
+    readonly log: string
+    readonly to: string
+    readonly records: number
+    readonly stored: CommitLog
+  }[]
 }

@@ -28,6 +28,7 @@ import { HttpConnector } from './http-connector.ts'
 import { Link } from './link.ts'
 import { type OpenLink, observeLinks, statusOf } from './link-report.ts'
 import { logKey, Outbox } from './outbox.ts'
+import { RefusedRecords } from './refused.ts'
 import { openOutbox, outboxBytes, type PlannedRoute, type PlannedRoutes, planRoutes } from './routes.ts'
 import type { UplinkStatus } from './status.ts'
 import { defaultTimings, type Timings } from './timings.ts'
@@ -59,6 +60,8 @@ export interface Uplink extends Service {
   setOnline(online: boolean, uplink?: string): void
   /** False when a link is cut. */
   readonly isOnline: boolean
+  /** Records that a receiver would not take. */
+  readonly refused: RefusedRecords
   /**
    * Sends from now on as this configuration says. A route that is gone takes nothing more; what its log holds still
    * leaves, or is kept and shown as detached when its uplink is gone too.
@@ -85,6 +88,7 @@ export async function startUplink(options: UplinkOptions): Promise<Uplink> {
 
 class UplinkService implements Uplink {
   readonly name = 'uplink'
+  readonly refused: RefusedRecords
   #options: UplinkOptions
   #links: readonly OpenLink[] = []
   #planned: PlannedRoutes = { routes: [], detached: [] }
@@ -95,6 +99,7 @@ class UplinkService implements Uplink {
 
   constructor(options: UplinkOptions) {
     this.#options = options
+    this.refused = new RefusedRecords(options.store)
   }
 
   async open(): Promise<void> {
@@ -137,7 +142,12 @@ class UplinkService implements Uplink {
   status(): UplinkStatus {
     return {
       links: this.#links.map(statusOf),
-      detached: this.#planned.detached.map(({ log, to }) => ({ log: logKey(log), to, records: log.records })),
+      detached: this.#planned.detached.map(({ log, to }) => ({
+        log: logKey(log),
+        to,
+        records: log.records,
+        stored: log,
+      })),
     }
   }
 

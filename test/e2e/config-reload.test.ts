@@ -1,5 +1,4 @@
 /** A config change under load: a real daemon, clients that stay connected, SIGHUP, and what is in force after it. */
-import { once } from 'node:events'
 import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -86,7 +85,7 @@ async function connect(port: number, options: { clean: boolean; clientId: string
   const ends: unknown[] = []
   client.on('message', (topic, payload) => got.push({ topic, n: JSON.parse(payload.toString()).n }))
   client.on('close', () => ends.push('close'))
-  await once(client, 'connect')
+  await new Promise(resolve => client.once('connect', resolve))
   return { client, got, ends }
 }
 

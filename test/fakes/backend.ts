@@ -41,7 +41,7 @@ export class FakeBackend implements Backend {
     return this.functionList
   }
   async buffer() {
-    return { uplinks: [this.uplink], logs: this.logs }
+    return { uplinks: [this.uplink], routes: [], logs: this.logs, ledger: { entries: 0, lost: {} } }
   }
   events(listener: (event: LiveEvent) => void) {
     this.listeners.add(listener)

@@ -110,6 +110,8 @@ export class RecordingBackend implements Backend {
   async buffer() {
     return {
       uplinks: [],
+      routes: [],
+      ledger: { entries: 0, lost: {} },
       logs: [{ log: 'ledger', records: 0, bytes: 0, maxBytes: 1, overflow: 'drop-oldest' }],
     }
   }
