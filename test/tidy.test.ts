@@ -22,7 +22,7 @@ const levels: Record<string, number> = {
 /** Folders that stand beside the layers, and what they may import. */
 const beside: Record<string, readonly string[]> = { cloud: ['base', 'store'], dashboard: ['base'] }
 /** Commands that work without a daemon may import what they need (see src/README.md); others use the API. */
-const offlineVerbs = new Set(['start', 'dev', 'cloud', 'devices'])
+const offlineVerbs = new Set(['start', 'dev', 'cloud', 'devices', 'check'])
 
 const fileMaxLines = 400
 const sources = globSync('src/**/*.{ts,js,cjs}', { cwd: root }).filter(path => !path.endsWith('.d.ts'))

@@ -47,6 +47,11 @@ export const errorTable = {
     retryable: false,
     doc: 'The config file cannot be read: check the path and its mode.',
   },
+  FESCUE_CHECK_FAILED: {
+    status: 500,
+    retryable: false,
+    doc: 'fescue check found what would keep the daemon from working; each line of its list has the mend.',
+  },
   FESCUE_RESTART_NEEDED: {
     status: 409,
     retryable: false,

@@ -33,6 +33,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     kind: 'server',
     load: () => import('./cloud.ts'),
   },
+  check: {
+    summary: 'Check configuration, machine and functions before a start',
+    kind: 'client',
+    load: () => import('./check.ts'),
+  },
   status: {
     summary: 'Show how the daemon, its link and its buffers are',
     kind: 'client',
@@ -82,5 +87,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'Show, check, explain and reload the configuration',
     kind: 'client',
     load: () => import('./config.ts'),
+  },
+  completion: {
+    summary: 'Print the script that makes a shell complete fescue',
+    kind: 'client',
+    load: () => import('./completion.ts'),
   },
 }

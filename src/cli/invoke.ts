@@ -35,7 +35,7 @@ ran too long.`
 export function build(terminal: Terminal): Command {
   const command = new Command('invoke')
     .description('Calls a function and prints what it returns.')
-    .argument('<name>', 'the function')
+    .argument('<function>', 'the function')
     .argument('[payload]', 'the event; @FILE takes a file, - the standard input', '{}')
     .option('--topic <topic>', 'the topic that the function sees')
     .option('--json', 'the whole answer: value, id, duration, number of messages published')

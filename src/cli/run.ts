@@ -25,11 +25,21 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   if (word === '--help' || word === '-h' || (word === 'help' && rest.length === 0)) {
     return finish(terminal, overview())
   }
+  if (word === completeWord) return finish(terminal, await completionText(rest, terminal))
   const name = word === 'help' ? (rest[0] ?? '') : word
   const entry = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (entry === undefined) return unknownCommand(terminal, name)
   const code = await runCommand(entry, word === 'help' ? ['--help'] : rest, terminal)
   return { code, kind: entry.kind }
+}
+
+/** What the completion scripts call; no command, because it is for shells alone. */
+const completeWord = '__complete'
+
+async function completionText(words: readonly string[], terminal: Terminal): Promise<string> {
+  const { complete } = await import('./complete.ts')
+  const candidates = await complete(words, commands, terminal)
+  return candidates.map(candidate => `${candidate}\n`).join('')
 }
 
 async function runCommand(entry: CommandEntry, args: readonly string[], terminal: Terminal): Promise<number> {
