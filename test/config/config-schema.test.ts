@@ -50,7 +50,7 @@ t.test('the config that comes with Fescue is valid', async t => {
   t.ok(config.uplinks.length > 0)
 })
 
-t.test('config explain: every key, its value, where it came from; secrets stay hidden', async t => {
+t.test('config show: every value, where it came from; secrets stay hidden', async t => {
   const loaded = await loadConfig({
     file: undefined,
     environment: { FESCUE_MQTT_PORT: '1884', FESCUE_UPLINK_URL: 'http://x', FESCUE_UPLINK_TOKEN: 'hush' },
@@ -58,10 +58,10 @@ t.test('config explain: every key, its value, where it came from; secrets stay h
     cwd: '/srv',
   })
   const keys = new Map(effectiveConfig(loaded).map(row => [row.key, row]))
-  t.match(keys.get('mqtt.port'), { value: 1884, origin: 'FESCUE_MQTT_PORT', variable: 'FESCUE_MQTT_PORT' })
-  t.match(keys.get('limits.inbox'), { value: '64MiB', origin: 'default' })
-  t.match(keys.get('limits.outbox'), { value: '25%', origin: 'default' })
-  t.match(keys.get('data'), { value: '/srv/data', origin: 'default' })
+  t.match(keys.get('mqtt.port'), { value: 1884, origin: { kind: 'environment', where: 'FESCUE_MQTT_PORT' } })
+  t.match(keys.get('limits.inbox'), { value: '64MiB', origin: { kind: 'default' } })
+  t.match(keys.get('limits.outbox'), { value: '25%', origin: { kind: 'default' } })
+  t.match(keys.get('data'), { value: '/srv/data', origin: { kind: 'default' } })
   t.equal(keys.get('uplink.token')?.value, '(secret)')
   t.notMatch(JSON.stringify([...keys.values()]), 'hush')
   const named = await loadConfig({
@@ -70,6 +70,13 @@ t.test('config explain: every key, its value, where it came from; secrets stay h
     cwd: '/srv',
   })
   t.notMatch(JSON.stringify(effectiveConfig(named)), 'hush', 'below free names too')
+  const inUrl = await loadConfig({
+    file: undefined,
+    environment: { FESCUE_UPLINK_URL: 'https://me:hush@cloud.example.com/x' },
+    cwd: '/srv',
+  })
+  const url = effectiveConfig(inUrl).find(({ key }) => key === 'uplink.url')
+  t.equal(url?.value, 'https://(secret)@cloud.example.com/x')
 })
 
 interface Named {

@@ -328,3 +328,31 @@ t.test('whatever key is mistyped: the nearest valid one is named', async t => {
     ),
   )
 })
+
+t.test(
+  'variables of an orchestrator are passed over with a warning; a mistyped key is an error all the same',
+  async t => {
+    const links = {
+      FESCUE_SERVICE_HOST: '10.0.0.7',
+      FESCUE_SERVICE_PORT: '1883',
+      FESCUE_SERVICE_PORT_MQTT: '1883',
+      FESCUE_PORT: 'tcp://10.0.0.7:1883',
+      FESCUE_PORT_1883_TCP: 'tcp://10.0.0.7:1883',
+      FESCUE_PORT_1883_TCP_ADDR: '10.0.0.7',
+      FESCUE_PORT_1883_TCP_PROTO: 'tcp',
+      FESCUE_MQTT_SERVICE_HOST: '10.0.0.8',
+      FESCUE_MQTT_PORT: 'tcp://10.0.0.8:1883',
+    }
+    const { config, warnings } = await loadConfig({ file: undefined, environment: links, cwd: '/' })
+    t.equal(config.mqtt.port, 1883, 'the default: a link is no value')
+    t.equal(warnings.length, 1)
+    for (const name of Object.keys(links)) t.match(warnings[0], name)
+    t.same((await loadConfig({ file: undefined, environment: {}, cwd: '/' })).warnings, [])
+    for (const [name, value] of [
+      ['FESCUE_PORT', '1883'],
+      ['FESCUE_MQQT_PORT', '1883'],
+      ['FESCUE_SERVICE_HOSTS', 'x'],
+    ] as const)
+      t.match(await refusal(undefined, { [name]: value }), [new RegExp(`^${name}: unknown variable ${name}`)])
+  },
+)

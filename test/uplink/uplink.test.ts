@@ -318,3 +318,70 @@ t.test('with nobody there the link is offline and says why', async t => {
     { link: { reason: /ECONNREFUSED/, retryAt: Number }, queuedRecords: 1 },
   ])
 })
+
+t.test(
+  'update: routes come and go, and to another receiver, while messages flow; each log stays whole',
+  async t => {
+    await using dir = await temporary()
+    await using cloud = await cloudAt(`${dir.path}/cloud`)
+    await using second = await cloudAt(`${dir.path}/second`)
+    await using device = await startDevice({ folder: `${dir.path}/device`, url: cloud.url })
+    const at = (url: string, name = 'cloud') => ({
+      name,
+      connector: 'http' as const,
+      url: String(url),
+      token: undefined,
+      tls: {},
+    })
+    await device.count(0, 500)
+    const linkBefore = device.uplink.status().links[0]
+    await device.uplink.update({ uplinks: [at(cloud.url)], routes: [routeAll({ ttlMs: 1_000_000 })] })
+    await device.count(500, 600)
+    await device.drained()
+    const [link] = device.uplink.status().links
+    t.equal(link?.sentRecords, 600, 'a link with the same receiver and logs goes on')
+    t.equal(linkBefore?.logs[0]?.log, link?.logs[0]?.log)
+
+    await device.uplink.update({
+      uplinks: [at(cloud.url), at(second.url, 'second')],
+      routes: [routeAll({ name: 'other', to: 'second' })],
+    })
+    await device.count(600, 700)
+    await device.drained()
+    t.same(await numbersAt(cloud), range(0, 600), 'the old route takes nothing more')
+    t.same(await numbersAt(second), range(600, 700))
+
+    await device.uplink.update({ uplinks: [at(cloud.url)], routes: [routeAll()] })
+    await device.count(700, 800)
+    await device.drained()
+    t.same(
+      await numbersAt(cloud),
+      [...range(0, 600), ...range(700, 800)],
+      'the same log again, no number twice',
+    )
+    t.match(device.uplink.status().detached, [{ log: /^outbox\.other\.5/, to: 'second', records: 0 }])
+  },
+)
+
+t.test('update: one that cannot be is refused, and what was goes on', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  await using device = await startDevice({ folder: `${dir.path}/device`, url: cloud.url })
+  await t.rejects(device.uplink.update({ uplinks: [], routes: [routeAll()] }), { code: 'FESCUE_NOT_FOUND' })
+  await device.count(0, 10)
+  await device.drained()
+  t.same(await numbersAt(cloud), range(0, 10))
+})
+
+t.test('update: a link that is cut stays cut, and one that is replaced too', async t => {
+  await using dir = await temporary()
+  await using cloud = await cloudAt(`${dir.path}/cloud`)
+  await using device = await startDevice({ folder: `${dir.path}/device`, url: cloud.url, online: false })
+  const uplinks = [{ name: 'cloud', connector: 'http' as const, url: cloud.url, token: 'new', tls: {} }]
+  await device.uplink.update({ uplinks, routes: [routeAll()] })
+  await device.count(0, 5)
+  t.match(device.uplink.status().links, [{ link: { state: 'cut' }, queuedRecords: 5 }])
+  device.uplink.setOnline(true)
+  await device.drained()
+  t.same(await numbersAt(cloud), range(0, 5))
+})
