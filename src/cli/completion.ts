@@ -5,11 +5,11 @@ import type { Terminal } from './terminal.ts'
 
 const help = `
 Examples:
-  source <(fescue completion bash)                                       for this shell
-  fescue completion bash > /etc/bash_completion.d/fescue                 for all, from the next one on
+  fescue completion bash > /etc/bash_completion.d/fescue
   fescue completion zsh > "\${fpath[1]}/_fescue"
   fescue completion fish > ~/.config/fish/completions/fescue.fish
 
+For one shell alone: source <(fescue completion bash)
 Names of functions and devices are those of the running daemon; without one there are none.`
 
 export function build(terminal: Terminal): Command {

@@ -1,5 +1,5 @@
 /** The commands against a fake API: what they ask for, what they print, how they end. */
-import { mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtempDisposable, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -71,7 +71,7 @@ t.test('sub prints payloads, topics or JSON, and ends by count or time', async t
   const seen = await command(['sub', '-C', '2'], { ...input, isTTY: true })
   t.match(seen.stdout, /a\/b {2}one\\u001b\[31m\n/, 'on a terminal nothing steers it')
   t.match(seen.stdout, /\(2 bytes\)/)
-  t.equal((await command(['sub', '-C', '3', '-W', '0.1'], input)).code, 7)
+  t.match(await command(['sub', '-C', '3', '-W', '0.1'], input), { code: 7, stderr: /FESCUE_TIMED_OUT/ })
 })
 
 t.test('sub ends when it is asked to, and says when the daemon did', async t => {
@@ -267,6 +267,45 @@ t.test('devices are added, listed and revoked without a daemon', async t => {
   t.same(JSON.parse((await command(['devices', 'list', '--json', '--data', data])).stdout), [])
   const unnamed = await command(['devices', 'list'], { cwd: folder.path, env: { FESCUE_DATA: data } })
   t.match(unnamed.stderr, `data folder ${data}`, 'which folder it was is said when no option names it')
+})
+
+t.test('looking for devices without a daemon makes no file', async t => {
+  await using folder = await temporary()
+  const data = join(folder.path, 'data')
+  t.match(await command(['devices', 'list', '--json', '--data', data]), { code: 0, stdout: '[]\n' })
+  t.equal((await command(['devices', 'revoke', 'nobody', '--data', data])).code, 4)
+  t.same(await readdir(folder.path), [], 'no folder, no secret')
+})
+
+t.test('what a receiver refused is a dead letter of its route', async t => {
+  await using folder = await temporary()
+  const letter = {
+    route: 'alarms.9',
+    offset: 3,
+    time: Date.now(),
+    topic: 'alarms/x',
+    payload: '{}',
+    attempts: 1,
+    error: { errorType: 'FESCUE_UPLINK_REFUSED', errorMessage: '422', trace: [] },
+  }
+  await using api = await FakeApi.start(
+    {
+      'GET /api/v1/dead-letters': ok([letter]),
+      'POST /api/v1/dead-letters/retry': ok({ count: 1 }),
+      'POST /api/v1/dead-letters/drop': ok({ count: 1 }),
+    },
+    folder.path,
+  )
+  const input = { env: { FESCUE_DATA: folder.path } }
+  const listed = await command(['dead-letters', 'list', '--route', 'alarms'], input)
+  t.match(listed.stdout, /\nroute:alarms\.9\t3\t/)
+  t.equal(api.requests[0]?.path, '/api/v1/dead-letters?limit=100&route=alarms')
+  t.equal((await command(['dead-letters', 'retry', 'route:alarms.9', '3'], input)).code, 0)
+  t.equal((await command(['dead-letters', 'drop', 'route:alarms.9', '--all'], input)).code, 0)
+  t.same(
+    api.requests.slice(1).map(({ body }) => body),
+    [{ route: 'alarms.9', offsets: [3] }, { route: 'alarms.9' }],
+  )
 })
 
 t.test('devices go through the daemon when one runs', async t => {
