@@ -62,7 +62,7 @@ t.test('a row for each route, the other logs, the links and the ledger', async t
   t.match(stdout, /\nlog\trecords\tsize\tof\twhen full\toldest\ninbox\.f\t1\t/, 'outboxes are not told twice')
   t.match(
     stderr,
-    /cloud cloud connected[^]*lost {2}5,000 overflow since the start · 2 entries in the loss ledger/,
+    /cloud cloud connected[\s\S]*lost {2}5,000 overflow since the start · 2 entries in the loss ledger/,
   )
   const asJson = await command(['buffer', '--json', '--data', folder.path])
   t.same(JSON.parse(asJson.stdout), JSON.parse(JSON.stringify(buffered)))
@@ -82,7 +82,7 @@ t.test('--watch looks again, with the rates in between, until it is stopped', as
   const args = ['buffer', '--watch', '0.01', '--data', folder.path]
   const { stdout } = await command(args, { signal: stop.signal })
   t.equal(looks, 3)
-  t.match(stdout, /out\/s[^]*oldest\tin\/s\tout\/s/, 'from the second look on what came in, too')
+  t.match(stdout, /out\/s[\s\S]*oldest\tin\/s\tout\/s/, 'from the second look on what came in, too')
   const rates = /alarms\tcloud\t.*ago\t([\d,]+)\t([\d,]+)\t30s/.exec(stdout.slice(stdout.indexOf('in/s')))
   const [, came = '', left = ''] = rates ?? []
   const number = (text: string) => Number(text.replaceAll(',', ''))

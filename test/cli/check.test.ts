@@ -87,7 +87,7 @@ t.test('functions: what does not compile, what nothing starts, what starts itsel
   })
   const { code, rows } = await here.rows()
   t.equal(code, 1)
-  t.match(rows.get('function.broken'), [{ verdict: 'failed', text: /index\.ts:\d+:\d+: [^]*> \d \|/ }])
+  t.match(rows.get('function.broken'), [{ verdict: 'failed', text: /index\.ts:\d+:\d+: [\s\S]*> \d \|/ }])
   t.match(rows.get('function.mistyped'), [{ verdict: 'failed', text: /function\.yaml:1:1: .*triggers/ }])
   t.match(rows.get('function.idle'), [{ verdict: 'ok' }, { verdict: 'warning', text: 'nothing starts it' }])
   t.match(rows.get('function.self')?.[1], {

@@ -94,7 +94,7 @@ t.test('explain: one key, all below a key, all keys; the nearest to a mistyped o
     one.stdout,
     /type +whole number\n +default +1883\n +variable +FESCUE_MQTT_PORT\n +a change +needs a restart\n$/,
   )
-  t.match((await command(['config', 'explain', 'limits'])).stdout, /limits\.inbox[^]*limits\.willGrace/)
+  t.match((await command(['config', 'explain', 'limits'])).stdout, /limits\.inbox[\s\S]*limits\.willGrace/)
   t.match((await command(['config', 'explain', 'routes[0].priority'])).stdout, /9 leaves first/)
   const all = (await command(['config', 'explain'])).stdout
   t.match(all, /^key\ttype\tdefault\ta change\tmeaning\ndevice\t/)

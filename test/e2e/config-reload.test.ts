@@ -1,15 +1,23 @@
 /** A config change under load: a real daemon, clients that stay connected, SIGHUP, and what is in force after it. */
+
+import { execFile } from 'node:child_process'
 import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import tls from 'node:tls'
+import { promisify } from 'node:util'
 import mqttjs, { type MqttClient } from 'mqtt'
 import t from 'tap'
 import { ApiClient } from '#cli/api-client.ts'
 import { daemonOf } from '#cli/daemon-target.ts'
 import type { CloudEndpoint } from '#cloud/cloud.ts'
+import { command } from '../cli/command.ts'
 import { cloudAt, type Loose, range, recordsOf, until } from '../fakes/uplink-rig.ts'
+import { need } from '../harness/need.ts'
 import { mainFile } from '../harness/processes.ts'
 import { ConsoleProcess } from './console-process.ts'
+
+const run = promisify(execFile)
 
 const echo = (to: string) => `
 import { publish } from 'fescue'
@@ -79,7 +87,10 @@ class Device implements AsyncDisposable {
 }
 
 /** A client that never reconnects, with what it got and how often it lost its connection. */
-async function connect(port: number, options: { clean: boolean; clientId: string }) {
+async function connect(
+  port: number,
+  options: { clean: boolean; clientId: string; username?: string; password?: string },
+) {
   const client = mqttjs.connect({ port, host: '127.0.0.1', reconnectPeriod: 0, ...options })
   const got: { topic: string; n: number }[] = []
   const ends: unknown[] = []
@@ -194,3 +205,154 @@ t.test('SIGHUP under load: nobody is cut off, nothing is lost, and the change is
   t.match(row, { value: 'debug', origin: { kind: 'file', where: /fescue\.yaml:\d+:\d+$/ } })
   for (const { client } of [clean, persistent, publisher]) await client.endAsync()
 })
+
+/** A command beside the daemon, in this process, which is quicker. */
+async function fescue(...args: string[]): Promise<{ code: number; text: string }> {
+  const { code, stdout, stderr } = await command(args, { cwd: tmpdir() })
+  return { code, text: `${stdout}${stderr}`.trim() }
+}
+
+t.test(
+  'a change that is wrong, or needs a restart, is refused whole, and what was stays in force',
+  async t => {
+    const plain = configOf({ uplinks: {}, routes: '  []' })
+    await using device = await Device.start(plain)
+    const { client, ends } = await connect(device.port, { clean: true, clientId: 'one' })
+    const data = join(device.folder, 'data')
+    const inForce = async (key: string) =>
+      (await device.api.call<Loose[]>('/api/v1/config')).find(row => row.key === key)?.value
+
+    await device.change(
+      `${plain}\nlog: { level: debug }\nmqqt: {}\n`,
+      /fescue\.yaml:\d+:1: unknown key mqqt: did you mean mqtt\?/,
+    )
+    t.equal(await inForce('log.level'), 'info', 'not even the part that was right')
+    const wrong = await fescue('config', 'reload', '--data', data)
+    t.equal(wrong.code, 5)
+    t.match(wrong.text, /> \d+ \| mqqt: \{\}[\s\S]*the one before stays in force/)
+
+    const other = plain.replace('mqtt: { port: 0 }', 'mqtt: { port: 1 }')
+    await device.change(
+      `${other}\nlog: { level: debug }\n`,
+      /nothing was applied: mqtt\.port can change with a restart only/,
+    )
+    t.equal(await inForce('log.level'), 'info', 'all of it or nothing')
+    const held = await fescue('config', 'reload', '--json', '--data', data)
+    t.equal(held.code, 1)
+    t.match(held.text, /"outcome":"restart"[\s\S]*FESCUE_RESTART_NEEDED/)
+
+    await device.change(
+      `${plain}\ntls: { cert: fescue.yaml, key: fescue.yaml }\n`,
+      /nothing was applied: tls\.cert, tls\.key/,
+    )
+    await device.change(`${plain}\nlog: { level: debug }\n`, /the configuration changed: log\.level/)
+    t.equal(await inForce('log.level'), 'debug')
+    const unchanged = await fescue('config', 'reload', '--data', data)
+    t.match(unchanged, { code: 0, text: /Nothing has changed/ })
+    await client.publishAsync('a', 'still here', { qos: 1 })
+    t.same(ends, [])
+    await client.endAsync()
+  },
+)
+
+t.test('users: one that is gone or has another password is cut off, the others stay', async t => {
+  const users = (...names: [string, string][]) =>
+    configOf({
+      uplinks: {},
+      routes: '  []',
+      more: `users: ${JSON.stringify(names.map(([name, password]) => ({ name, password })))}`,
+    })
+  await using device = await Device.start(users(['ann', 'a'], ['bob', 'b'], ['cid', 'c']))
+  const as = (username: string, password: string) =>
+    connect(device.port, { clean: true, clientId: username, username, password })
+  const [ann, bob, cid] = [await as('ann', 'a'), await as('bob', 'b'), await as('cid', 'c')]
+  const cut = Promise.all(
+    [bob, cid].map(({ client }) => new Promise<void>(resolve => client.once('close', () => resolve()))),
+  )
+  await device.change(users(['ann', 'a'], ['bob', 'new'], ['dan', 'd']), /the configuration changed: users/)
+  await cut
+  await ann.client.publishAsync('a', 'still here', { qos: 1 })
+  t.same(ann.ends, [])
+  const [again, fresh] = [await as('bob', 'new'), await as('dan', 'd')]
+  await t.rejects(
+    mqttjs.connectAsync({ port: device.port, username: 'cid', password: 'c', reconnectPeriod: 0 }),
+  )
+  for (const { client } of [ann, again, fresh]) await client.endAsync()
+})
+
+t.test(
+  'a renewed certificate counts for new connections; those that stand, stand',
+  { skip: need('openssl') },
+  async t => {
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'fescue-certs-'))
+    const [key, cert] = [join(folder.path, 'key.pem'), join(folder.path, 'cert.pem')]
+    const issue = (name: string) =>
+      run('openssl', [
+        ...[
+          'req',
+          '-x509',
+          '-newkey',
+          'ec',
+          '-pkeyopt',
+          'ec_paramgen_curve:prime256v1',
+          '-nodes',
+          '-days',
+          '2',
+        ],
+        ...['-keyout', key, '-out', cert, '-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1'],
+      ])
+    await issue('first')
+    const config = configOf({ uplinks: {}, routes: '  []', more: `tls: { cert: "${cert}", key: "${key}" }` })
+    await using device = await Device.start(config)
+    const secure = async () => {
+      const socket = tls.connect({ port: device.port, host: '127.0.0.1', rejectUnauthorized: false })
+      await new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject))
+      const { CN } = socket.getPeerCertificate().subject
+      socket.destroy()
+      return CN
+    }
+    const client = mqttjs.connect({
+      port: device.port,
+      protocol: 'mqtts',
+      rejectUnauthorized: false,
+      reconnectPeriod: 0,
+    })
+    const ends: string[] = []
+    client.on('close', () => ends.push('close'))
+    await new Promise(resolve => client.once('connect', resolve))
+    t.equal(await secure(), 'first')
+    await issue('second')
+    await device.change(config, /the configuration was read again: nothing changed/)
+    t.equal(await secure(), 'second')
+    await writeFile(key, 'no key')
+    await device.change(config, /FESCUE_CONFIG_INVALID.*are no certificate with its key/)
+    t.equal(await secure(), 'second', 'a broken one is refused')
+    await client.publishAsync('a', 'still here', { qos: 1 })
+    t.same(ends, [])
+    await client.endAsync()
+  },
+)
+
+t.test(
+  'logs: daemon and functions, by function and level, with the invocation, and as they come',
+  async t => {
+    await using device = await Device.start(configOf({ uplinks: {}, routes: '  []' }))
+    const data = join(device.folder, 'data')
+    const { client } = await connect(device.port, { clean: true, clientId: 'one' })
+    await using following = new ConsoleProcess(process.execPath, [
+      mainFile,
+      ...['logs', '-f', '--function', 'echo-one', '--data', data],
+    ])
+    await following.line(/function switched/)
+    await client.publishAsync('in/0', '{"n":42}', { qos: 1 })
+    const line = await following.line(/^\S+ {2}INFO {3}echo-one {2}saw 42 {2}\[([0-9a-f-]{36})\]$/)
+    const invocationId = line[1]
+    const asJson = await fescue('logs', '--json', '--function', 'echo-one', '--data', data)
+    const entries: Loose[] = asJson.text.split('\n').map(text => JSON.parse(text))
+    t.match(entries.at(-1), { level: 'info', function: 'echo-one', invocationId, message: 'saw 42' })
+    const warnings = await fescue('logs', '--level', 'error', '--data', data)
+    t.match(warnings, { code: 0, text: 'There are no such lines.' })
+    t.match((await fescue('logs', '--data', data)).text, /broker {2}sessions loaded/)
+    await client.endAsync()
+  },
+)
