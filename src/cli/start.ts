@@ -47,6 +47,12 @@ export function build(terminal: Terminal): Command {
 }
 
 async function start(options: StartOptions, terminal: Terminal): Promise<void> {
+  // A SIGHUP while it starts is kept: the file may have been read before the change that it tells of.
+  let hungUp = () => {
+    pending = true
+  }
+  let pending = false
+  using _hangUps = terminal.onHangUp(() => hungUp())
   const source = await readableConfig(options, terminal, {
     'mqtt.host': options.mqttHost,
     'mqtt.port': options.mqttPort,
@@ -71,6 +77,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
     msg: 'ready',
   }
   terminal.stdout.write(`${JSON.stringify({ level: 'info', time: new Date().toISOString(), ...ready })}\n`)
-  using _hangUps = terminal.onHangUp(() => void daemon.reload())
+  hungUp = () => void daemon.reload()
+  if (pending) hungUp()
   await serveUntil(daemon, terminal.signal)
 }

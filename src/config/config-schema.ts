@@ -58,7 +58,7 @@ const uplink = {
     tokenFile: {
       ...path,
       examples: ['/run/secrets/uplink-token'],
-      description: 'File that holds the bearer token; read once at start.',
+      description: 'File that holds the bearer token; read at the start and at each reload.',
     },
     tls: {
       type: 'object',
@@ -289,7 +289,7 @@ export const configSchema = {
           passwordFile: {
             ...path,
             examples: ['/run/secrets/mqtt-password'],
-            description: 'File that holds the password; read once at start.',
+            description: 'File that holds the password; read at the start and at each reload.',
           },
         },
       },

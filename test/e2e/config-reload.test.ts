@@ -195,6 +195,8 @@ t.test('SIGHUP under load: nobody is cut off, nothing is lost, and the change is
       ['echo-two', 'ready'],
     ],
   )
+  const { traffic } = await device.api.call<Loose>('/api/v1/status')
+  t.ok(traffic.byClass.process >= 100, 'the new durability class counts')
   const { logs } = await device.api.call<Loose>('/api/v1/buffer')
   const limitOf = (name: RegExp) => logs.find(({ log }: Loose) => name.test(log)).maxBytes
   t.equal(limitOf(/^inbox\.echo-two/), 8 * 2 ** 20)

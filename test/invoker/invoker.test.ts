@@ -5,6 +5,7 @@ import t from 'tap'
 import { type FakeContext, FakeSandbox } from '../fakes/fake-sandbox.ts'
 import {
   type BenchOptions,
+  functionsOf,
   InvokerBench,
   removeFunctionFolder,
   writeFunction,
@@ -387,3 +388,30 @@ t.test('drain finishes the batch in hand within the grace, commits it and takes 
   await bench.quiet()
   t.equal(await bench.state('count', 'count'), 2)
 })
+
+t.test(
+  'update: another folder and other bounds, at once; what is not in the new folder detaches',
+  async t => {
+    await using dir = await folder()
+    await using other = await folder()
+    await using bench = await countingBench(dir.path)
+    await writeFunction(other.path, 'second', 'triggers:\n  - topic: in/+\n')
+    await bench.invoker.update({
+      functionsFolder: functionsOf(other.path),
+      inboxMaxBytes: 2 ** 20,
+      deadLettersMaxBytes: 2 ** 21,
+    })
+    t.equal(bench.row('count')?.condition, 'detached')
+    t.equal(bench.row('second')?.condition, 'running')
+    t.equal(bench.store.findLog('inbox.second')?.limits.maxBytes, 2 ** 20)
+    t.equal(bench.store.findLog('dead.second')?.limits.maxBytes, 2 ** 21)
+    t.equal(bench.store.findLog('dead.count')?.limits.maxBytes, 2 ** 21)
+    await bench.invoker.update({
+      functionsFolder: functionsOf(dir.path),
+      inboxMaxBytes: 2 ** 22,
+      deadLettersMaxBytes: 2 ** 21,
+    })
+    t.equal(bench.row('count')?.condition, 'running', 'the same name attaches again')
+    t.equal(bench.store.findLog('inbox.count')?.limits.maxBytes, 2 ** 22)
+  },
+)
