@@ -39,15 +39,16 @@ const uplink = {
   properties: {
     connector: {
       type: 'string',
-      enum: ['http'],
+      enum: ['http', 'mqtt'],
       default: 'http',
-      description: 'How records travel. http: batches of CloudEvents, sent by POST.',
+      description:
+        'How records travel. http: batches of CloudEvents, sent by POST. mqtt: one message of QoS 1 each, to an MQTT broker.',
     },
     url: {
       type: 'string',
-      pattern: '^https?://\\S+$',
-      examples: ['https://cloud.example.com/v1/events'],
-      description: 'Where batches are sent to.',
+      pattern: '^(https?|mqtts?)://\\S+$',
+      examples: ['https://cloud.example.com/v1/events', 'mqtts://broker.example.com:8883'],
+      description: 'Where records are sent to.',
     },
     token: {
       type: 'string',
@@ -63,11 +64,68 @@ const uplink = {
     tls: {
       type: 'object',
       additionalProperties: false,
-      description: 'Certificates of an https connection.',
+      description: 'Certificates of an https or mqtts connection.',
       properties: {
         ca: { ...path, description: 'PEM file of the authorities to trust, instead of those of Node.' },
         cert: { ...path, description: 'PEM file of the client certificate; needs key.' },
         key: { ...path, description: 'PEM file of the key of the client certificate.' },
+      },
+    },
+    clientId: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 128,
+      examples: ['greenhouse-1'],
+      description:
+        'mqtt: client id. Default: the name of the device. A broker knows one client of an id at a time.',
+    },
+    username: { type: 'string', minLength: 1, description: 'mqtt: user name. Default: none.' },
+    password: {
+      type: 'string',
+      minLength: 1,
+      writeOnly: true,
+      description: 'mqtt: password. Better kept in a file: passwordFile.',
+    },
+    passwordFile: {
+      ...path,
+      examples: ['/run/secrets/broker-password'],
+      description: 'mqtt: file that holds the password; read once at start.',
+    },
+    topic: {
+      type: 'string',
+      minLength: 1,
+      examples: ['{topic}', 'sites/{device}/{topic}'],
+      description:
+        'mqtt: topic of a record at the broker, made of its own and the device. Default: "{topic}".',
+    },
+    format: {
+      type: 'string',
+      enum: ['raw', 'cloudevents'],
+      description:
+        'mqtt: raw: the payload as it is, its id in the user property fescue-id (MQTT 5). cloudevents: a CloudEvent in JSON with the id in it. Default: raw.',
+    },
+    qos: {
+      type: 'integer',
+      enum: [1],
+      description: 'mqtt: always 1, because the acknowledgement of the broker is what counts.',
+    },
+    downlink: {
+      type: 'array',
+      maxItems: 50,
+      description: 'mqtt: what the broker sends down to this device. Default: nothing.',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['filter'],
+        properties: {
+          filter: { ...filter, description: 'MQTT topic filter at the broker, subscribed with QoS 1.' },
+          prefix: {
+            type: 'string',
+            default: '',
+            examples: ['cloud/'],
+            description: 'What goes before the topic when the message is published here.',
+          },
+        },
       },
     },
   },

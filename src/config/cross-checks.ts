@@ -5,14 +5,11 @@
 import { nearest } from '#base/nearest.ts'
 import { parseBytes, parseDuration } from '#base/quantity.ts'
 import { problemOfFilter } from '#base/topics.ts'
-import { type KeyPath, pathText } from '#base/yaml-document.ts'
+import type { KeyPath } from '#base/yaml-document.ts'
 import type { RawConfig } from './config-schema.ts'
+import { type Finding, finding } from './finding.ts'
 import { routeName } from './route-name.ts'
-
-export interface Finding {
-  readonly path: KeyPath
-  readonly message: string
-}
+import { uplinkFindings } from './uplink-checks.ts'
 
 export function crossChecks(config: RawConfig): readonly Finding[] {
   return [
@@ -23,30 +20,6 @@ export function crossChecks(config: RawConfig): readonly Finding[] {
     ...portFindings(config),
     ...quantityFindings(config),
   ]
-}
-
-function finding(path: KeyPath, message: string): Finding {
-  return { path, message: `${pathText(path)} ${message}` }
-}
-
-function uplinkFindings(config: RawConfig): readonly Finding[] {
-  const found: Finding[] = []
-  if (config.uplink !== undefined && config.uplinks.default !== undefined)
-    found.push(finding(['uplink'], 'is short for uplinks.default, which is there too: remove one of them'))
-  const all: [KeyPath, NonNullable<RawConfig['uplink']>][] = Object.entries(config.uplinks).map(
-    ([name, uplink]) => [['uplinks', name], uplink],
-  )
-  if (config.uplink !== undefined) all.push([['uplink'], config.uplink])
-  for (const [path, uplink] of all) {
-    if (uplink.token !== undefined && uplink.tokenFile !== undefined)
-      found.push(finding([...path, 'token'], 'and tokenFile exclude each other: remove one of them'))
-    if ((uplink.tls?.cert === undefined) !== (uplink.tls?.key === undefined))
-      found.push(finding([...path, 'tls'], 'needs cert and key together'))
-    if (!URL.canParse(uplink.url)) found.push(finding([...path, 'url'], 'is not a URL'))
-    else if (uplink.tls !== undefined && !uplink.url.startsWith('https:'))
-      found.push(finding([...path, 'tls'], 'has no effect on an http:// url: use https://'))
-  }
-  return found
 }
 
 function filterFindings(config: RawConfig): readonly Finding[] {

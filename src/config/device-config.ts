@@ -48,12 +48,32 @@ export interface HttpConfig {
 
 export interface UplinkConfig {
   readonly name: string
-  readonly connector: 'http'
+  readonly connector: 'http' | 'mqtt'
   readonly url: string
   /** A secret: never shown. */
   readonly token: string | undefined
   /** PEM texts. */
   readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string }
+  /** With connector mqtt. */
+  readonly mqtt?: MqttUplinkConfig
+}
+
+export interface MqttUplinkConfig {
+  readonly clientId: string
+  readonly username: string | undefined
+  /** A secret: never shown. */
+  readonly password: string | undefined
+  /** Topic of a record, with `{topic}` and `{device}`. */
+  readonly topic: string
+  readonly format: 'raw' | 'cloudevents'
+  readonly downlink: readonly DownlinkConfig[]
+}
+
+export interface DownlinkConfig {
+  /** Filter of topics at the cloud's broker. */
+  readonly filter: string
+  /** What goes before such a topic here. */
+  readonly prefix: string
 }
 
 export interface RouteConfig {

@@ -18,9 +18,10 @@ import {
   type SourceDocument,
 } from '#base/yaml-document.ts'
 import { configSchema, type RawConfig } from './config-schema.ts'
-import { crossChecks, type Finding } from './cross-checks.ts'
+import { crossChecks } from './cross-checks.ts'
 import { deepFreeze, withDefaults } from './defaults.ts'
 import type { DeviceConfig } from './device-config.ts'
+import type { Finding } from './finding.ts'
 import { type Layers, mergeLayers, type Origin } from './layers.ts'
 import { resolveConfig } from './resolve-config.ts'
 

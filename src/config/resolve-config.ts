@@ -11,8 +11,15 @@ import { FescueError } from '#base/errors.ts'
 import { parseBytes, parseDuration } from '#base/quantity.ts'
 import { type KeyPath, pathText } from '#base/yaml-document.ts'
 import type { RawConfig } from './config-schema.ts'
-import type { Finding } from './cross-checks.ts'
-import type { DeviceConfig, LimitsConfig, OutboxBound, RouteConfig, UplinkConfig } from './device-config.ts'
+import type {
+  DeviceConfig,
+  LimitsConfig,
+  MqttUplinkConfig,
+  OutboxBound,
+  RouteConfig,
+  UplinkConfig,
+} from './device-config.ts'
+import type { Finding } from './finding.ts'
 import { routeName } from './route-name.ts'
 
 /** Bytes of a token, password or certificate file. */
@@ -34,8 +41,9 @@ export function resolveConfig(raw: RawConfig, folderOf: (path: KeyPath) => strin
     findings.push({ path, message: `${pathText(path)} ${result.problem}` })
     return ''
   }
+  const device = raw.device ?? deviceNameOf(hostname())
   const config: DeviceConfig = {
-    device: raw.device ?? deviceNameOf(hostname()),
+    device,
     data: pathOf(['data'], raw.data),
     functions: pathOf(['functions'], raw.functions),
     mqtt: {
@@ -45,7 +53,7 @@ export function resolveConfig(raw: RawConfig, folderOf: (path: KeyPath) => strin
     },
     tls: listenerTlsOf(raw, pathOf, read),
     http: { host: raw.http.host, port: raw.http.port, hosts: raw.http.hosts },
-    uplinks: uplinksOf(raw, read),
+    uplinks: uplinksOf(raw, device, read),
     routes: raw.routes.map(routeOf),
     durability: raw.durability,
     limits: limitsOf(raw.limits),
@@ -80,17 +88,21 @@ function listenerTlsOf(
   return tls.ca === undefined ? files : { ...files, caFile: absolute('ca', tls.ca) }
 }
 
-function uplinksOf(raw: RawConfig, read: ReadFile): readonly UplinkConfig[] {
+type RawUplink = NonNullable<RawConfig['uplink']>
+
+function uplinksOf(raw: RawConfig, device: string, read: ReadFile): readonly UplinkConfig[] {
   const uplinks = Object.entries(raw.uplinks).map(([name, uplink]) =>
-    uplinkOf(name, uplink, ['uplinks', name], read),
+    uplinkOf(name, uplink, ['uplinks', name], device, read),
   )
-  return raw.uplink === undefined ? uplinks : [uplinkOf('default', raw.uplink, ['uplink'], read), ...uplinks]
+  if (raw.uplink === undefined) return uplinks
+  return [uplinkOf('default', raw.uplink, ['uplink'], device, read), ...uplinks]
 }
 
 function uplinkOf(
   name: string,
-  uplink: NonNullable<RawConfig['uplink']>,
+  uplink: RawUplink,
   path: KeyPath,
+  device: string,
   read: ReadFile,
 ): UplinkConfig {
   const tls: { ca?: string; cert?: string; key?: string } = {}
@@ -100,7 +112,17 @@ function uplinkOf(
   }
   const { connector, url, tokenFile } = uplink
   const token = tokenFile === undefined ? uplink.token : read([...path, 'tokenFile'], tokenFile).trim()
-  return { name, connector, url, token, tls }
+  const resolved = { name, connector, url, token, tls }
+  return connector === 'mqtt' ? { ...resolved, mqtt: mqttOf(uplink, path, device, read) } : resolved
+}
+
+function mqttOf(uplink: RawUplink, path: KeyPath, device: string, read: ReadFile): MqttUplinkConfig {
+  const { clientId = device, username, topic = '{topic}', format = 'raw', downlink = [] } = uplink
+  const password =
+    uplink.passwordFile === undefined
+      ? uplink.password
+      : read([...path, 'passwordFile'], uplink.passwordFile).replace(/\r?\n$/, '')
+  return { clientId, username, password, topic, format, downlink }
 }
 
 function routeOf(route: RawConfig['routes'][number]): RouteConfig {

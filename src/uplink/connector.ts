@@ -26,7 +26,16 @@ export interface OutgoingBatch {
 /** A batch as it goes over the wire. */
 export interface EncodedBatch {
   readonly batch: OutgoingBatch
+  /** Bytes that the link must carry for it. */
+  readonly bytes: number
+  /** Empty when the connector encodes record by record as it sends. */
   readonly body: Buffer
+}
+
+/** Records of a batch by index: [from, to). */
+export interface IndexRange {
+  readonly from: number
+  readonly to: number
 }
 
 export type SendOutcome =
@@ -37,8 +46,13 @@ export type SendOutcome =
   | { readonly type: 'timeout'; readonly reason: string }
   /** Credentials or address are wrong: no record can get through. */
   | { readonly type: 'refused'; readonly reason: string }
-  /** Something in the batch is not taken; `too-large` when it is its size. */
-  | { readonly type: 'rejected'; readonly reason: string; readonly why: 'invalid' | 'too-large' }
+  /** Something in the batch is not taken; `too-large` when it is its size. `suspects`: one of these, else of all. */
+  | {
+      readonly type: 'rejected'
+      readonly reason: string
+      readonly why: 'invalid' | 'too-large'
+      readonly suspects?: IndexRange
+    }
 
 /** The next offset that the receiver expects of one epoch of one log. */
 export interface ReceiverNumber {
@@ -62,6 +76,8 @@ export interface SendOptions {
   readonly signal: AbortSignal
   /** Without an answer within this time the outcome is `timeout`. */
   readonly timeoutMs: number
+  /** For a protocol that acknowledges each record: the first `records` of the batch are done. */
+  readonly progress?: (records: number) => void
 }
 
 export interface Connector {
@@ -73,4 +89,8 @@ export interface Connector {
   /** Drops the connections; the next call opens new ones, with certificates read anew. */
   reset(): void
   close(): void
+  /** For a protocol with a standing connection: why it is gone, until `reset`. */
+  readonly lost?: string | undefined
+  /** Calls when the connection is gone. */
+  onLost?(listener: () => void): void
 }

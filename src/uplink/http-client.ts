@@ -140,7 +140,8 @@ function isStale(request: ClientRequest, error: NodeJS.ErrnoException): boolean 
   return request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
 }
 
-function pems(tls: TlsOptions = {}): TlsOptions {
+/** PEM texts, read where a path is given. */
+export function pems(tls: TlsOptions = {}): TlsOptions {
   return Object.fromEntries(
     Object.entries(tls).map(([name, value]: [string, string]) => [
       name,

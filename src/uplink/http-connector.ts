@@ -54,7 +54,8 @@ export class HttpConnector implements Connector {
   }
 
   encode(batch: OutgoingBatch): EncodedBatch {
-    return { batch, body: this.#encoder.encode(batch) }
+    const body = this.#encoder.encode(batch)
+    return { batch, bytes: body.length, body }
   }
 
   async send({ batch, body }: EncodedBatch, options: SendOptions): Promise<SendOutcome> {

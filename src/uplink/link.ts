@@ -19,7 +19,14 @@ import { asFescueError } from '#base/errors.ts'
 import type { Logger } from '#base/logger.ts'
 import type { Store } from '#store/store.ts'
 import { BatchSize } from './batch-size.ts'
-import type { Connector, EncodedBatch, NumbersOutcome, SendOutcome } from './connector.ts'
+import type {
+  Connector,
+  EncodedBatch,
+  IndexRange,
+  NumbersOutcome,
+  OutgoingBatch,
+  SendOutcome,
+} from './connector.ts'
 import type { Outbox } from './outbox.ts'
 import { epochsToAsk, reconcile, strangers } from './reconcile.ts'
 import type { LinkState } from './status.ts'
@@ -60,6 +67,14 @@ interface Work {
 
 const ended: Ending = { type: 'ended' }
 
+/** The part of a rejected batch in which the culprit is. */
+function part(batch: OutgoingBatch, range: IndexRange | undefined): OutgoingBatch {
+  if (range === undefined) return batch
+  const records = batch.records.slice(range.from, range.to)
+  const last = records.at(-1)
+  return last === undefined ? batch : { ...batch, records, to: last.offset + 1 }
+}
+
 export class Link {
   readonly name: string
   readonly #options: LinkOptions
@@ -98,6 +113,7 @@ export class Link {
     this.#state = { state: 'connecting', since: clock.now() }
     this.#unwatch = this.#all.map(outbox => outbox.log.onAppend(() => this.#wake()))
     if (options.isOnline === false) this.setOnline(false)
+    options.connector.onLost?.(() => this.#wake())
   }
 
   get state(): LinkState {
@@ -162,6 +178,7 @@ export class Link {
       const signal = AbortSignal.any([stop, this.#cut.signal])
       const ending = await this.#session(signal).catch(error => this.#broken(error))
       for (const outbox of this.#all) outbox.rewind()
+      this.#options.connector.reset()
       if (!signal.aborted && !this.#isDraining) await this.#pause(ending, signal)
     }
     this.#to({ state: 'stopped', since: this.#now() })
@@ -198,19 +215,21 @@ export class Link {
       }
       const { outbox, encoded } = work
       const started = clock.monotonic()
-      const timeoutMs = this.#size.timeoutMs(encoded.body.length)
-      const sending = connector.send(encoded, { signal, timeoutMs })
+      const timeoutMs = this.#size.timeoutMs(encoded.bytes)
+      const progress = this.#progress(outbox, encoded.batch)
+      const sending = connector.send(encoded, { signal, timeoutMs, progress: progress.note })
       const [outcome, next] = await Promise.all([sending, this.#prepare(outbox, signal)])
       work = next
       if (outcome.type === 'acknowledged') {
-        await this.#acknowledged(outbox, encoded, clock.monotonic() - started)
+        this.#size.acknowledged(encoded.bytes, encoded.batch.records.length, clock.monotonic() - started)
+        await progress.note(encoded.batch.records.length)
         continue
       }
       work = undefined
       if (signal.aborted) return ended
       if (outcome.type !== 'rejected') return this.#ending(outcome)
       for (const each of this.#all) each.rewind()
-      const refused = await this.#rejected(outbox, encoded, outcome.reason)
+      const refused = await this.#rejected(outbox, part(encoded.batch, outcome.suspects), outcome.reason)
       if (refused !== undefined) return refused
     }
     return ended
@@ -241,15 +260,24 @@ export class Link {
     return { maxBytes, maxRecords: this.#suspects.maxRecords(outbox, maxRecords) }
   }
 
-  async #acknowledged(outbox: Outbox, { batch, body }: EncodedBatch, tookMs: number): Promise<void> {
-    this.#sentRecords += batch.records.length
-    this.#lastAckAt = this.#now()
-    this.#size.acknowledged(body.length, batch.records.length, tookMs)
-    this.#suspects.acknowledged(outbox, batch.to)
-    await outbox.acknowledge(batch.to, batch.records.at(-1)?.epoch)
+  /** D3: takes note of acknowledged records, counted from the first of the batch. */
+  #progress(outbox: Outbox, { records, to }: OutgoingBatch): { note: (count: number) => Promise<void> } {
+    let known = 0
+    return {
+      note: async count => {
+        const last = records[count - 1]
+        if (last === undefined || count <= known) return
+        this.#sentRecords += count - known
+        this.#lastAckAt = this.#now()
+        known = count
+        const next = count === records.length ? to : last.offset + 1
+        this.#suspects.acknowledged(outbox, next)
+        await outbox.acknowledge(next, last.epoch)
+      },
+    }
   }
 
-  async #rejected(outbox: Outbox, { batch }: EncodedBatch, reason: string): Promise<Ending | undefined> {
+  async #rejected(outbox: Outbox, batch: OutgoingBatch, reason: string): Promise<Ending | undefined> {
     const { clock, logger } = this.#options
     const verdict = this.#suspects.rejected(outbox, batch, clock.monotonic())
     const record = batch.records[0]
@@ -266,7 +294,7 @@ export class Link {
 
   /** Nothing to send: waits for a record; after `probeMs` asks whether the receiver is still there. */
   async #rest(signal: AbortSignal): Promise<Ending | undefined> {
-    const { clock, timings } = this.#options
+    const { clock, connector, timings } = this.#options
     const now = clock.monotonic()
     const isWaiting = (outbox: Outbox) => this.#suspects.isWaiting(outbox, now)
     if (this.#turns.next(this.#all, isWaiting) !== undefined) {
@@ -275,8 +303,10 @@ export class Link {
       return undefined
     }
     const waitMs = this.#suspects.waitMs(now, timings.probeMs)
-    const woken = await this.#idle(waitMs, signal)
-    if (woken || waitMs < timings.probeMs || signal.aborted) return undefined
+    const woken = connector.lost !== undefined || (await this.#idle(waitMs, signal))
+    if (signal.aborted) return undefined
+    // A connection that is gone is told by the next question.
+    if (connector.lost === undefined && (woken || waitMs < timings.probeMs)) return undefined
     const answer = await this.#ask(signal)
     return answer.type === 'numbers' || answer.type === 'unsupported' ? undefined : this.#ending(answer)
   }
@@ -312,8 +342,7 @@ export class Link {
   }
 
   async #pause(ending: Ending, signal: AbortSignal): Promise<void> {
-    const { clock, connector, timings } = this.#options
-    connector.reset()
+    const { clock, timings } = this.#options
     if (ending.type === 'ended') return
     const refused = ending.type === 'refused'
     const waitMs = refused ? this.#refusedMs(timings) : Math.max(this.#backoff.nextMs(), ending.retryAfterMs)

@@ -6,6 +6,8 @@ import type { Qos, RecordInput } from '#store/record.ts'
 
 export interface RouteOptions {
   readonly name: string
+  /** The uplink; what came down from it does not go up to it again. */
+  readonly to: string
   readonly log: CommitLog
   readonly priority: number
   readonly ttlMs: number | undefined
@@ -23,9 +25,11 @@ export class Route implements DurableConsumer {
   }
 
   /** The message with its own QoS, an id equal in all routes, and the earlier of its own and the route's expiry. */
-  record(message: Message, _qos: Qos, messageId: () => string): RecordInput {
+  record(message: Message, _qos: Qos, messageId: () => string): RecordInput | undefined {
+    const { to, ttlMs } = this.#options
+    const { origin } = message
+    if (origin.kind === 'downlink' && origin.name === to) return undefined
     const record = toRecord(message, message.qos, messageId())
-    const { ttlMs } = this.#options
     if (ttlMs === undefined) return record
     const expiresAt = Math.min(message.time + ttlMs, message.expiresAt ?? Number.POSITIVE_INFINITY)
     return { ...record, expiresAt }

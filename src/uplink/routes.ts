@@ -107,7 +107,7 @@ export async function openOutbox(store: Store, clock: Clock, route: PlannedRoute
 function planRoute({ store, maxBytes }: PlanOptions, route: RouteConfig): PlannedRoute {
   const { name, priority, ttlMs, to, filter, overflow } = route
   const log = store.log(`${logPrefix}${name}.${priority}`, { maxBytes: route.maxBytes ?? maxBytes, overflow })
-  return { name, to, filter, priority, log, consumer: new Route({ name, log, priority, ttlMs }) }
+  return { name, to, filter, priority, log, consumer: new Route({ name, to, log, priority, ttlMs }) }
 }
 
 /** Outbox logs that no route uses now. */

@@ -6,7 +6,7 @@
  *
  * In reading order: route (what is kept), outbox (one log's sending side: D3, D9), link (one receiver: states,
  * order, retries) with turns, batch-size, suspects and reconcile (epochs and numbers), connector (the
- * interface), http-connector, http-client, cloud-events; status and timings.
+ * interface), http-connector, http-client, cloud-events, mqtt-connector and what it names; status and timings.
  *
  * `startUplink` begins a new epoch before anything is appended, so that no copy of the data folder, however
  * old, gives an id to a second record (see reconcile). So start it before the parts that publish.
@@ -104,7 +104,8 @@ class UplinkService implements Uplink {
 
   async open(): Promise<void> {
     const { uplinks, metrics } = this.#options
-    const connectors = new Map(uplinks.map(config => [config.name, this.#connect(config)]))
+    const connectors = new Map<string, Connector>()
+    for (const config of uplinks) connectors.set(config.name, await this.#connect(config))
     this.#take(await this.#plan(this.#options, true))
     this.#links = await this.#openLinks(connectors, [])
     observeLinks(metrics, () => this.#links)
@@ -165,7 +166,7 @@ class UplinkService implements Uplink {
     // What can fail comes first: certificates that are none, a disk that takes nothing.
     const connectors = new Map<string, Connector>()
     for (const config of options.uplinks)
-      if (!same.has(config)) connectors.set(config.name, this.#connect(config))
+      if (!same.has(config)) connectors.set(config.name, await this.#connect(config))
     const planned = await this.#plan(options, false)
     this.#options = options
     this.#take(planned)
@@ -212,7 +213,10 @@ class UplinkService implements Uplink {
     for (const config of this.#options.uplinks) {
       const known = kept.find(({ link }) => link.name === config.name)
       if (known !== undefined) links.push(this.#renewed(known))
-      else links.push(await this.#openLink(config, connectors.get(config.name) ?? this.#connect(config)))
+      else {
+        const connector = connectors.get(config.name) ?? (await this.#connect(config))
+        links.push(await this.#openLink(config, connector))
+      }
     }
     return links
   }
@@ -254,11 +258,14 @@ class UplinkService implements Uplink {
     return { link, config, routes }
   }
 
-  #connect(config: UplinkConfig): Connector {
+  /** What only some connectors need is loaded with them. */
+  async #connect(config: UplinkConfig): Promise<Connector> {
     const { connect, device, clock, environment = process.env } = this.#options
     if (connect !== undefined) return connect(config)
-    const { url, token, tls } = config
-    return new HttpConnector({ device, url, token, tls, clock, environment })
+    const { url, token, tls, mqtt } = config
+    if (mqtt === undefined) return new HttpConnector({ device, url, token, tls, clock, environment })
+    const { openMqtt } = await import('./open-mqtt.ts')
+    return openMqtt(this.#options, config, mqtt)
   }
 
   /** A link ends by a stop; anything else is a defect, and ends the uplink. */

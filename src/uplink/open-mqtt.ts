@@ -1,0 +1,39 @@
+/** Makes the connector of an MQTT uplink with its downlink: the one file that is imported when there is one. */
+import type { Clock } from '#base/clock.ts'
+import type { Logger } from '#base/logger.ts'
+import type { MqttUplinkConfig, UplinkConfig } from '#config/device-config.ts'
+import type { Router } from '#router/router.ts'
+import type { Store } from '#store/store.ts'
+import { Downlink } from './downlink.ts'
+import { MqttConnector } from './mqtt-connector.ts'
+import { Redelivery } from './redelivery.ts'
+
+export interface MqttParts {
+  readonly store: Store
+  readonly router: Router
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly device: string
+}
+
+export async function openMqtt(
+  parts: MqttParts,
+  uplink: UplinkConfig,
+  mqtt: MqttUplinkConfig,
+): Promise<MqttConnector> {
+  const { store, router, clock, logger, device } = parts
+  const redelivery = await Redelivery.open(store, uplink.name)
+  const downlink =
+    mqtt.downlink.length === 0
+      ? undefined
+      : new Downlink({
+          uplink: uplink.name,
+          downlink: mqtt.downlink,
+          store,
+          router,
+          clock,
+          logger,
+          redelivery,
+        })
+  return new MqttConnector({ device, uplink, mqtt, clock, logger, store, downlink, redelivery })
+}
