@@ -7,8 +7,8 @@
  * from then on; one that hangs up without a word is asked with it each fourth time. A broker keeps no numbers, so
  * delivery is at least once; the id travels in a user property (MQTT 5) or in the CloudEvent.
  *
- * In reading order: mqtt-session (one connection), mqtt-publication (a record as a packet), mqtt-delivery (a batch
- * and its window), mqtt-reasons (what the codes mean), downlink and redelivery (the other direction).
+ * In reading order: mqtt-session (one connection), mqtt-publication (a record as a packet), mqtt-delivery (a batch)
+ * and send-window, mqtt-reasons (what the codes mean), downlink and redelivery (the other direction).
  * Loaded, with MQTT.js, when an uplink of this kind is configured.
  */
 import type { IPublishPacket } from 'mqtt'
@@ -28,10 +28,11 @@ import type {
 import type { Downlink } from './downlink.ts'
 import { Delivery } from './mqtt-delivery.ts'
 import { hopsProperty, Publications, traceProperty } from './mqtt-publication.ts'
-import { type Failure, reasonText } from './mqtt-reasons.ts'
+import { type Failure, reasonText, withoutRecord } from './mqtt-reasons.ts'
 import { MqttSession, type Opened, type SessionOptions } from './mqtt-session.ts'
 import { uplinkSpace } from './outbox.ts'
 import type { Redelivery } from './redelivery.ts'
+import { SendWindow } from './send-window.ts'
 
 export interface MqttConnectorOptions {
   readonly device: string
@@ -63,6 +64,7 @@ const silencesMax = 3
 export class MqttConnector implements Connector {
   readonly #options: MqttConnectorOptions
   readonly #publications: Publications
+  readonly #window = new SendWindow()
   #state: State = { type: 'none' }
   /** The broker said that it does not know MQTT 5. */
   #isOld = false
@@ -101,10 +103,11 @@ export class MqttConnector implements Connector {
 
   async send({ batch }: EncodedBatch, options: SendOptions): Promise<SendOutcome> {
     const state = this.#state
-    if (state.type !== 'open') return state.type === 'lost' ? state.failure : notConnected
+    if (state.type !== 'open') return state.type === 'lost' ? withoutRecord(state.failure) : notConnected
     const { clock } = this.#options
     const { session } = state
-    const delivery = new Delivery({ ...options, session, batch, publications: this.#publications, clock })
+    const [publications, window] = [this.#publications, this.#window]
+    const delivery = new Delivery({ ...options, session, batch, publications, window, clock })
     this.#delivery = delivery
     const outcome = await delivery.run()
     this.#delivery = undefined
@@ -119,14 +122,14 @@ export class MqttConnector implements Connector {
   ): Promise<NumbersOutcome> {
     const state = this.#state
     if (state.type === 'open') return unsupported
-    if (state.type === 'lost') return connectOutcome(state.failure)
+    if (state.type === 'lost') return withoutRecord(state.failure)
     const opened = await this.#connect(options)
-    if (opened.type === 'failed') return connectOutcome(opened.failure)
+    if (opened.type === 'failed') return withoutRecord(opened.failure)
     const { session } = opened
-    if (session.failure !== undefined) return connectOutcome(session.failure)
+    if (session.failure !== undefined) return withoutRecord(session.failure)
     this.#state = { type: 'open', session }
     const failure = await this.#within(this.#subscribe(session), options)
-    return failure === undefined ? unsupported : connectOutcome(failure)
+    return failure === undefined ? unsupported : withoutRecord(failure)
   }
 
   reset(): void {
@@ -249,11 +252,6 @@ export class MqttConnector implements Connector {
     this.#delivery?.lost(failure)
     this.#onLost()
   }
-}
-
-/** Before anything was sent there is no record to blame. */
-function connectOutcome(failure: Failure): NumbersOutcome {
-  return failure.type === 'rejected' ? { type: 'refused', reason: failure.reason } : failure
 }
 
 function textOf(value: string | string[] | undefined): string | undefined {

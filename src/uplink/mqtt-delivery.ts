@@ -1,5 +1,5 @@
 /**
- * One batch on its way to a broker: its records leave in order, at most `windowMax` of them unacknowledged.
+ * One batch on its way to a broker: its records leave in order, at most a window of them unacknowledged.
  *
  *   records   done done done │ sent sent sent │ not yet
  *                            low              next          low counts only an unbroken run of PUBACKs (D3)
@@ -10,16 +10,16 @@
 import type { Clock } from '#base/clock.ts'
 import type { OutgoingBatch, SendOptions, SendOutcome } from './connector.ts'
 import { type Publication, type Publications, packetBytes } from './mqtt-publication.ts'
-import { type Failure, publishFailure } from './mqtt-reasons.ts'
+import { type Failure, publishFailure, unknownRefusal, withoutRecord } from './mqtt-reasons.ts'
 import type { MqttSession } from './mqtt-session.ts'
+import type { SendWindow } from './send-window.ts'
 
-/** Unacknowledged records at a time; AWS IoT Core takes 100, a broker that takes fewer says so (MQTT 5). */
-export const windowMax = 100
 /** Acknowledged records after which the owner is told: what would be sent again after a crash. */
 const tellEvery = 32
 
 export interface DeliveryOptions extends SendOptions {
   readonly session: MqttSession
+  readonly window: SendWindow
   readonly batch: OutgoingBatch
   readonly publications: Publications
   readonly clock: Clock
@@ -32,7 +32,6 @@ interface Refused {
 
 export class Delivery {
   readonly #options: DeliveryOptions
-  readonly #window: number
   readonly #done: Uint8Array
   #low = 0
   #underWay = 0
@@ -45,7 +44,6 @@ export class Delivery {
 
   constructor(options: DeliveryOptions) {
     this.#options = options
-    this.#window = Math.min(windowMax, options.session.limits.receiveMaximum)
     this.#done = new Uint8Array(options.batch.records.length)
   }
 
@@ -63,16 +61,19 @@ export class Delivery {
 
   /** The connection is gone. */
   lost(failure: Failure): void {
-    // What a DISCONNECT is about is not said: one of those that were under way.
-    this.#finish(
-      failure.type === 'rejected' ? { ...failure, suspects: { from: this.#low, to: this.#next } } : failure,
-    )
+    const from = this.#low
+    if (from < this.#next) this.#options.window.broke()
+    if (failure.type !== 'rejected' || from === this.#next) this.#finish(withoutRecord(failure))
+    // PUBACKs come in order [MQTT-4.6.0-2]; what a DISCONNECT is about is one of those that were under way.
+    else
+      this.#finish({ ...failure, suspects: { from, to: failure === unknownRefusal ? from + 1 : this.#next } })
   }
 
   #pump(): void {
-    const { session, publications, batch } = this.#options
-    const { version, maximumPacketBytes } = session.limits
-    while (this.#next - this.#low < this.#window && this.#refused === undefined) {
+    const { session, publications, batch, window } = this.#options
+    const { version, maximumPacketBytes, receiveMaximum } = session.limits
+    const most = window.records(receiveMaximum)
+    while (this.#next - this.#low < most && this.#refused === undefined) {
       const publication = publications.of(batch, this.#next)
       if (publication === undefined) break
       const bytes = packetBytes(publication, version)
@@ -88,8 +89,10 @@ export class Delivery {
       if (this.#settle === undefined) return
       this.#underWay -= 1
       const failure = publishFailure(reason)
-      if (failure === undefined) this.#done[index] = 1
-      else this.#refuse(index, failure)
+      if (failure === undefined) {
+        this.#done[index] = 1
+        this.#options.window.acknowledged()
+      } else this.#refuse(index, failure)
       while (this.#low < this.#next && this.#done[this.#low] === 1) this.#low += 1
       if (this.#low - this.#told >= tellEvery) this.#tell()
       this.#pump()

@@ -19,6 +19,16 @@ const refusals: ReadonlySet<number> = new Set([
 /** PUBACK and DISCONNECT: the record itself is not taken, or its topic is not ours to publish to. */
 const recordCodes: ReadonlySet<number> = new Set([0x80, 0x83, 0x87, 0x90, packetTooLarge, 0x99])
 
+/**
+ * A PUBACK with a reason that is none of MQTT's, for the first record that waits: mosquitto 2.0 says 0x95 (too
+ * large) so, and MQTT.js parses no further.
+ */
+export const unknownRefusal: Failure = {
+  type: 'rejected',
+  why: 'invalid',
+  reason: 'the broker refuses the message with a reason that MQTT does not know: is it too large?',
+}
+
 export function isUnknownVersion(code: number): boolean {
   return versionCodes.has(code)
 }
@@ -43,6 +53,11 @@ export function publishFailure(code: number): Failure | undefined {
   return recordCodes.has(code)
     ? { type: 'rejected', reason, why: whyOf(code) }
     : { type: 'retryable', reason }
+}
+
+/** The failure where there is no record to blame. */
+export function withoutRecord(failure: Failure): Exclude<Failure, { readonly type: 'rejected' }> {
+  return failure.type === 'rejected' ? { type: 'retryable', reason: failure.reason } : failure
 }
 
 export function reasonText(code: number): string {

@@ -17,7 +17,13 @@ import { type IConnackPacket, type IPublishPacket, MqttClient } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
 import { pems, type TlsOptions } from './http-client.ts'
 import type { Publication } from './mqtt-publication.ts'
-import { connectFailure, disconnectFailure, type Failure, isUnknownVersion } from './mqtt-reasons.ts'
+import {
+  connectFailure,
+  disconnectFailure,
+  type Failure,
+  isUnknownVersion,
+  unknownRefusal,
+} from './mqtt-reasons.ts'
 
 export interface SessionOptions {
   readonly url: URL
@@ -114,6 +120,8 @@ export class MqttSession {
         if (why !== 'unknown-version')
           why = refused && isUnknownVersion(Number(error.code)) ? 'unknown-version' : 'other'
         lose(refused ? connectFailure(Number(error.code)) : errorFailure(error))
+        // What MQTT.js cannot parse does not end its connection. What it has parsed before is handled first.
+        if (session !== undefined && error.code === undefined) setImmediate(() => close(client))
       })
       client.on('close', () => {
         options.signal.removeEventListener('abort', abort)
@@ -240,6 +248,7 @@ function errorFailure(error: Error & { code?: number | string }): Failure {
   const code = typeof error.code === 'string' ? error.code : ''
   const inner = error instanceof AggregateError ? error.errors[0] : undefined
   const { message } = inner instanceof Error ? inner : error
+  if (message === 'Invalid puback reason code') return unknownRefusal
   const reason = code === '' || message.includes(code) ? message : `${code}: ${message}`
   if (certificateAlert.test(code))
     return { type: 'refused', reason: `the client certificate is refused: ${code}` }

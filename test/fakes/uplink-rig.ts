@@ -6,7 +6,7 @@ import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/logger.ts'
 import { noMetrics } from '#base/metrics.ts'
 import { type CloudEndpoint, type CloudOptions, startCloud } from '#cloud/cloud.ts'
-import type { RouteConfig } from '#config/device-config.ts'
+import type { MqttUplinkConfig, RouteConfig, UplinkConfig } from '#config/device-config.ts'
 import type { Message } from '#router/message.ts'
 import { Retained } from '#router/retained.ts'
 import { Router } from '#router/router.ts'
@@ -53,6 +53,29 @@ export function routeAll(more: Partial<RouteConfig> = {}): RouteConfig {
     maxBytes: undefined,
     overflow: 'drop-oldest',
     ...more,
+  }
+}
+
+export function mqttUplink(
+  url: string,
+  more: Partial<MqttUplinkConfig> = {},
+  tls: UplinkConfig['tls'] = {},
+): UplinkConfig {
+  return {
+    name: 'cloud',
+    connector: 'mqtt',
+    url,
+    token: undefined,
+    tls,
+    mqtt: {
+      clientId: 'pi',
+      username: undefined,
+      password: undefined,
+      topic: '{topic}',
+      format: 'raw',
+      downlink: [],
+      ...more,
+    },
   }
 }
 

@@ -1,10 +1,13 @@
 /** Brokers of other makers as a cloud under test: mosquitto and nats-server, on the loopback, restarted on the same port. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
+
+export const run = promisify(execFile)
 
 export interface ForeignBroker extends AsyncDisposable {
   readonly port: number
@@ -111,11 +114,7 @@ export interface Collector extends AsyncDisposable {
 }
 
 /** A client that keeps what it gets, in a session that outlives a restart of the broker. */
-export async function collect(
-  url: string,
-  filter: string,
-  options: IClientOptions = {},
-): Promise<Collector> {
+export async function collect(url: string, filter: string, options: IClientOptions = {}): Promise<Collector> {
   const client = mqtt.connect(url, {
     clientId: `collector-${Math.floor(Math.random() * 1e9)}`,
     clean: false,
@@ -127,7 +126,7 @@ export async function collect(
   const packets: IPublishPacket[] = []
   client.on('message', (_, __, packet) => packets.push(packet))
   client.on('error', () => {})
-  await once(client, 'connect')
+  await new Promise<void>(resolve => client.once('connect', () => resolve()))
   await client.subscribeAsync(filter, { qos: 1 })
   return {
     client,
@@ -142,4 +141,15 @@ export async function collect(
 /** Each number once, in the order in which it came first. */
 export function firsts(numbers: readonly number[]): number[] {
   return [...new Set(numbers)]
+}
+
+/** An authority and a certificate of it for localhost, good for server and client: paths of PEM files. */
+export async function certificates(folder: string): Promise<{ ca: string; cert: string; key: string }> {
+  const file = (name: string) => join(folder, name)
+  const [ca, caKey, cert, key] = [file('ca.pem'), file('ca.key'), file('cert.pem'), file('key.pem')]
+  const fresh = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2']
+  await run('openssl', [...fresh, '-keyout', caKey, '-out', ca, '-subj', '/CN=authority'])
+  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
+  await run('openssl', [...fresh, '-keyout', key, '-out', cert, ...names, '-CA', ca, '-CAkey', caKey])
+  return { ca, cert, key }
 }
