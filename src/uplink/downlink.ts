@@ -138,12 +138,15 @@ export class Downlink {
   }
 
   #refuse(arrival: Arrival, reason: number): 'done' {
-    const { logger, uplink } = this.#options
+    const { logger, store, uplink } = this.#options
     this.#refused += 1
     const why =
       reason === topicInvalid ? 'its topic is not valid here' : `it passed ${hopsMax} functions and links`
     logger.warn({ uplink, topic: arrival.topic }, `a message of the downlink is not taken: ${why}`)
-    arrival.acknowledge(reason)
+    // Behind those before it: PUBACKs leave in the order of arrival [MQTT-4.6.0-2].
+    store.commit(new Transaction().require('process'), error => {
+      if (error === undefined) arrival.acknowledge(reason)
+    })
     return 'done'
   }
 
