@@ -40,10 +40,15 @@ export interface MqttConnectorOptions {
   readonly mqtt: MqttUplinkConfig
   readonly clock: Clock
   readonly logger: Logger
-  readonly store: Store
   /** Undefined when nothing is subscribed to. */
-  readonly downlink: Downlink | undefined
+  readonly down: Down | undefined
+}
+
+/** The other direction. */
+export interface Down {
+  readonly downlink: Downlink
   readonly redelivery: Redelivery
+  readonly store: Store
 }
 
 type State =
@@ -135,17 +140,17 @@ export class MqttConnector implements Connector {
   reset(): void {
     const state = this.#state
     this.#state = { type: 'none' }
-    this.#options.downlink?.forget()
+    this.#options.down?.downlink.forget()
     if (state.type === 'open') state.session.close()
   }
 
   close(): void {
     this.reset()
-    this.#options.downlink?.close()
+    this.#options.down?.downlink.close()
   }
 
   async #connect({ signal, timeoutMs }: SendOptions): Promise<Opened> {
-    const { uplink, mqtt, downlink } = this.#options
+    const { uplink, mqtt, down } = this.#options
     const { clientId, username, password } = mqtt
     let session: MqttSession | undefined
     const options = (version: 4 | 5): SessionOptions => ({
@@ -155,7 +160,7 @@ export class MqttConnector implements Connector {
       username,
       password,
       tls: uplink.tls,
-      persistent: downlink !== undefined,
+      persistent: down !== undefined,
       connectTimeoutMs: timeoutMs,
       signal,
       onMessage: (packet, acknowledge) => this.#arrived(packet, acknowledge),
@@ -175,8 +180,9 @@ export class MqttConnector implements Connector {
 
   /** Subscribes to what the session at the broker has not, and leaves what is no longer configured. */
   async #subscribe(session: MqttSession): Promise<Failure | undefined> {
-    const { downlink, redelivery, store, uplink, logger } = this.#options
-    if (downlink === undefined) return undefined
+    const { down, uplink, logger } = this.#options
+    if (down === undefined) return undefined
+    const { downlink, redelivery, store } = down
     const key = `subscriptions/${uplink.name}`
     const { sessionPresent } = session.limits
     if (!sessionPresent) await redelivery.clear()
@@ -224,10 +230,10 @@ export class MqttConnector implements Connector {
   }
 
   #arrived(packet: IPublishPacket, acknowledge: (reason?: number) => void): void {
-    const { downlink } = this.#options
+    const { down } = this.#options
     const { topic, payload, qos, retain, dup, messageId = 0, properties } = packet
     const user = properties?.userProperties ?? {}
-    const taken = downlink?.take({
+    const taken = down?.downlink.take({
       topic,
       payload: Buffer.isBuffer(payload) ? payload : Buffer.from(payload),
       qos: qos === 0 ? 0 : 1,
@@ -248,7 +254,7 @@ export class MqttConnector implements Connector {
     if (this.#state.type === 'open' && this.#state.session !== session) return
     if (this.#state.type === 'none') return
     this.#state = { type: 'lost', failure }
-    this.#options.downlink?.forget()
+    this.#options.down?.downlink.forget()
     this.#delivery?.lost(failure)
     this.#onLost()
   }

@@ -85,18 +85,20 @@ export class Delivery {
 
   #send(index: number, publication: Publication): void {
     this.#underWay += 1
-    this.#options.session.publish(publication, reason => {
-      if (this.#settle === undefined) return
-      this.#underWay -= 1
-      const failure = publishFailure(reason)
-      if (failure === undefined) {
-        this.#done[index] = 1
-        this.#options.window.acknowledged()
-      } else this.#refuse(index, failure)
-      while (this.#low < this.#next && this.#done[this.#low] === 1) this.#low += 1
-      if (this.#low - this.#told >= tellEvery) this.#tell()
-      this.#pump()
-    })
+    this.#options.session.publish(publication, reason => this.#answered(index, reason))
+  }
+
+  #answered(index: number, reason: number): void {
+    if (this.#settle === undefined) return
+    this.#underWay -= 1
+    const failure = publishFailure(reason)
+    if (failure === undefined) {
+      this.#done[index] = 1
+      this.#options.window.acknowledged()
+    } else this.#refuse(index, failure)
+    while (this.#low < this.#next && this.#done[this.#low] === 1) this.#low += 1
+    if (this.#low - this.#told >= tellEvery) this.#tell()
+    this.#pump()
   }
 
   #refuse(index: number, failure: Failure): void {

@@ -22,18 +22,18 @@ export async function openMqtt(
   mqtt: MqttUplinkConfig,
 ): Promise<MqttConnector> {
   const { store, router, clock, logger, device } = parts
+  const base = { device, uplink, mqtt, clock, logger }
+  if (mqtt.downlink.length === 0) return new MqttConnector({ ...base, down: undefined })
   const redelivery = await Redelivery.open(store, uplink.name)
-  const downlink =
-    mqtt.downlink.length === 0
-      ? undefined
-      : new Downlink({
-          uplink: uplink.name,
-          downlink: mqtt.downlink,
-          store,
-          router,
-          clock,
-          logger,
-          redelivery,
-        })
-  return new MqttConnector({ device, uplink, mqtt, clock, logger, store, downlink, redelivery })
+  const { name } = uplink
+  const downlink = new Downlink({
+    uplink: name,
+    downlink: mqtt.downlink,
+    store,
+    router,
+    clock,
+    logger,
+    redelivery,
+  })
+  return new MqttConnector({ ...base, down: { downlink, redelivery, store } })
 }

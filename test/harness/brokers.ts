@@ -17,7 +17,7 @@ export interface ForeignBroker extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as net.AddressInfo
@@ -27,7 +27,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Starts a program that listens on `port`, and again after each stop. */
-async function broker(program: string, args: readonly string[], port: number): Promise<ForeignBroker> {
+export async function broker(program: string, args: readonly string[], port: number): Promise<ForeignBroker> {
   let child: ChildProcess | undefined
   const stop = async () => {
     const ending = child
