@@ -2,6 +2,9 @@
 import mqtt, { type IConnectPacket } from 'mqtt-packet'
 import type { Connect } from './packet-check.ts'
 
+// Its cache of the numbers up to 65,535 takes 8 MB, for the few packets that it writes here and in aedes.
+mqtt.writeToStream.cacheNumbers = false
+
 /**
  * The CONNECT for aedes: checked, with an id, and without keep-alive (which the connection keeps) and password
  * (which it has taken).

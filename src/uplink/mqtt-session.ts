@@ -202,6 +202,8 @@ function clientOptions(options: SessionOptions) {
     queueQoSZero: false,
     resubscribe: false,
     timerVariant: 'native' as const,
+    // The cache is 65,536 buffers, 8 MB.
+    writeCache: false,
     log: () => {},
     ...(version === 5 && {
       properties: { sessionExpiryInterval, receiveMaximum: downlinkInflightMax },
