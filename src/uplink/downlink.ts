@@ -13,6 +13,7 @@
  */
 import { type Clock, sleep } from '#base/clock.ts'
 import type { Logger } from '#base/logger.ts'
+import type { Counter, Metrics } from '#base/metrics.ts'
 import { filterMatches, problemOfTopic } from '#base/topics.ts'
 import type { DownlinkConfig } from '#config/device-config.ts'
 import type { Message } from '#router/message.ts'
@@ -29,6 +30,7 @@ export interface DownlinkOptions {
   readonly router: Router
   readonly clock: Clock
   readonly logger: Logger
+  readonly metrics: Metrics
   readonly redelivery: Redelivery
 }
 
@@ -64,21 +66,25 @@ export class Downlink {
   readonly #waiting: Arrival[] = []
   readonly #closed = new AbortController()
   #pumping = false
-  #admitted = 0
-  #repeated = 0
-  #refused = 0
+  readonly #admitted: Counter
+  readonly #repeated: Counter
+  readonly #refused: Counter
 
   constructor(options: DownlinkOptions) {
+    const { metrics, uplink } = options
     this.#options = options
+    const counter = (outcome: string) =>
+      metrics.counter('fescue_downlink_messages_total', 'Messages that came down, by what became of them.', {
+        uplink,
+        outcome,
+      })
+    this.#admitted = counter('admitted')
+    this.#repeated = counter('repeated')
+    this.#refused = counter('refused')
   }
 
   get filters(): readonly string[] {
     return this.#options.downlink.map(({ filter }) => filter)
-  }
-
-  /** Since the start: admitted, known from before, and not taken. */
-  get counts(): { readonly admitted: number; readonly repeated: number; readonly refused: number } {
-    return { admitted: this.#admitted, repeated: this.#repeated, refused: this.#refused }
   }
 
   /** Takes a message; false when too many wait already. */
@@ -123,13 +129,13 @@ export class Downlink {
     if (typeof message === 'number') return this.#refuse(arrival, message)
     if (dup && redelivery.has(packetId, topic, payload)) {
       // Its admission may still be on its way to disk: acknowledged behind it.
-      this.#repeated += 1
+      this.#repeated.add()
       tx.require('power')
     } else {
       const staged = router.stage(tx, message)
       if (staged.outcome === 'wait') return staged.log
       if (qos > 0) redelivery.note(tx, packetId, topic, payload)
-      this.#admitted += 1
+      this.#admitted.add()
     }
     store.commit(tx, error => {
       if (error === undefined) arrival.acknowledge()
@@ -139,7 +145,7 @@ export class Downlink {
 
   #refuse(arrival: Arrival, reason: number): 'done' {
     const { logger, store, uplink } = this.#options
-    this.#refused += 1
+    this.#refused.add()
     const why =
       reason === topicInvalid ? 'its topic is not valid here' : `it passed ${hopsMax} functions and links`
     logger.warn({ uplink, topic: arrival.topic }, `a message of the downlink is not taken: ${why}`)

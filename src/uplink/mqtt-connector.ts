@@ -93,11 +93,6 @@ export class MqttConnector implements Connector {
     return this.#state.type === 'lost' ? this.#state.failure.reason : undefined
   }
 
-  /** Version of the standing connection, for tests. */
-  get version(): 4 | 5 | undefined {
-    return this.#state.type === 'open' ? this.#state.session.limits.version : undefined
-  }
-
   onLost(listener: () => void): void {
     this.#onLost = listener
   }

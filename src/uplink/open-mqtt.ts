@@ -1,6 +1,7 @@
 /** Makes the connector of an MQTT uplink with its downlink: the one file that is imported when there is one. */
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/logger.ts'
+import type { Metrics } from '#base/metrics.ts'
 import type { MqttUplinkConfig, UplinkConfig } from '#config/device-config.ts'
 import type { Router } from '#router/router.ts'
 import type { Store } from '#store/store.ts'
@@ -13,6 +14,7 @@ export interface MqttParts {
   readonly router: Router
   readonly clock: Clock
   readonly logger: Logger
+  readonly metrics: Metrics
   readonly device: string
 }
 
@@ -21,7 +23,7 @@ export async function openMqtt(
   uplink: UplinkConfig,
   mqtt: MqttUplinkConfig,
 ): Promise<MqttConnector> {
-  const { store, router, clock, logger, device } = parts
+  const { store, router, clock, logger, metrics, device } = parts
   const base = { device, uplink, mqtt, clock, logger }
   if (mqtt.downlink.length === 0) return new MqttConnector({ ...base, down: undefined })
   const redelivery = await Redelivery.open(store, uplink.name)
@@ -33,6 +35,7 @@ export async function openMqtt(
     router,
     clock,
     logger,
+    metrics,
     redelivery,
   })
   return new MqttConnector({ ...base, down: { downlink, redelivery, store } })

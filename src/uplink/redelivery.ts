@@ -17,7 +17,7 @@ const hashBytes = 8
 export class Redelivery {
   readonly #store: Store
   readonly #prefix: string
-  /** Hash of content by packet id, oldest first. */
+  /** Hash of content by packet id, oldest first; by id after a start, where a broker resends before all else. */
   readonly #hashes = new Map<number, string>()
 
   private constructor(store: Store, uplink: string) {

@@ -15,6 +15,8 @@ import {
 import { need } from '../harness/need.ts'
 import { mainFile } from '../harness/processes.ts'
 
+t.setTimeout(100_000)
+
 interface Case {
   readonly name: string
   readonly program: string

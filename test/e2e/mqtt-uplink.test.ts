@@ -15,6 +15,8 @@ import {
 import { certificates, collect, firsts, run, startMosquitto } from '../harness/brokers.ts'
 import { need } from '../harness/need.ts'
 
+t.setTimeout(100_000)
+
 const skip = need('mosquitto')
 
 t.test('records leave in order, the payload as it is, with their id', { skip }, async t => {

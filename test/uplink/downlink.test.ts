@@ -4,6 +4,7 @@ import type { Message } from '#router/message.ts'
 import { toRecord } from '#router/message.ts'
 import type { CommitLog } from '#store/commit-log.ts'
 import { Transaction } from '#store/transaction.ts'
+import { waitingMax } from '#uplink/downlink.ts'
 import { accepted, acknowledge, type FakeBroker, type Peer, startFakeBroker } from '../fakes/mqtt-broker.ts'
 import {
   cloudAt,
@@ -18,6 +19,8 @@ import {
 } from '../fakes/uplink-rig.ts'
 import { collect, startMosquitto } from '../harness/brokers.ts'
 import { need } from '../harness/need.ts'
+
+t.setTimeout(100_000)
 
 const skip = need('mosquitto')
 const downlink = [{ filter: 'commands/#', prefix: 'cloud/' }]
@@ -178,6 +181,26 @@ t.test('PUBACK waits for the commit, and for room, and holds up nothing else (D1
     [2, 0],
     [3, 0],
   ])
+})
+
+t.test('more messages than may wait close the connection; the broker sends them again (D6)', async t => {
+  await using dir = await temporary()
+  const { broker, acknowledged } = await downstream()
+  await using _ = broker
+  const uplinks = [mqttUplink(broker.url, { downlink })]
+  const routes = [routeAll({ filter: 'up' })]
+  await using device = await startDevice({ folder: `${dir.path}/device`, url: '', uplinks, routes })
+  const log: CommitLog = device.store.log('inbox.full', { maxBytes: 1, overflow: 'block' })
+  device.router.subscribe({ id: 'function:full', log, record: message => toRecord(message) }, 'cloud/#', 1)
+  await subscribed(broker)
+  for (const id of range(1, waitingMax + 1)) push(broker.peers[0], id, 'x')
+  // Its PUBACK comes behind them.
+  await device.publish('up', 1)
+  await device.drained()
+  t.equal(broker.peers.length, 1, 'as many as may wait')
+  push(broker.peers[0], waitingMax + 1, 'one too many')
+  await until(() => broker.peers.length === 2)
+  t.same(acknowledged, [])
 })
 
 t.test(

@@ -8,6 +8,8 @@ import { SendWindow, windowMax } from '#uplink/send-window.ts'
 import { accepted, acknowledge, type Peer, startFakeBroker } from '../fakes/mqtt-broker.ts'
 import { type Device, mqttUplink, range, startDevice, temporary, until } from '../fakes/uplink-rig.ts'
 
+t.setTimeout(100_000)
+
 function deviceAt(folder: string, url: string, more: object = {}): Promise<Device> {
   return startDevice({ folder: `${folder}/device`, url: '', uplinks: [mqttUplink(url)], ...more })
 }
