@@ -190,9 +190,10 @@ t.test('more messages than may wait close the connection; the broker sends them 
   const uplinks = [mqttUplink(broker.url, { downlink })]
   const routes = [routeAll({ filter: 'up' })]
   await using device = await startDevice({ folder: `${dir.path}/device`, url: '', uplinks, routes })
-  const log: CommitLog = device.store.log('inbox.full', { maxBytes: 1, overflow: 'block' })
+  const log: CommitLog = device.store.log('inbox.full', { maxBytes: 200, overflow: 'block' })
   device.router.subscribe({ id: 'function:full', log, record: message => toRecord(message) }, 'cloud/#', 1)
   await subscribed(broker)
+  await device.publish('cloud/first', 'y'.repeat(120))
   for (const id of range(1, waitingMax + 1)) push(broker.peers[0], id, 'x')
   // Its PUBACK comes behind them.
   await device.publish('up', 1)
