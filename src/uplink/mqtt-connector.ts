@@ -75,6 +75,7 @@ export class MqttConnector implements Connector {
   #isOld = false
   /** Attempts in a row at which the broker hung up without an answer. */
   #silences = 0
+  #isLoaded = false
   #delivery: Delivery | undefined
   #onLost: () => void = () => {}
 
@@ -147,6 +148,8 @@ export class MqttConnector implements Connector {
   async #connect({ signal, timeoutMs }: SendOptions): Promise<Opened> {
     const { uplink, mqtt, down } = this.#options
     const { clientId, username, password } = mqtt
+    if (!this.#isLoaded) await down?.redelivery.load()
+    this.#isLoaded = true
     let session: MqttSession | undefined
     const options = (version: 4 | 5): SessionOptions => ({
       url: new URL(uplink.url),

@@ -18,15 +18,11 @@ export interface MqttParts {
   readonly device: string
 }
 
-export async function openMqtt(
-  parts: MqttParts,
-  uplink: UplinkConfig,
-  mqtt: MqttUplinkConfig,
-): Promise<MqttConnector> {
+export function openMqtt(parts: MqttParts, uplink: UplinkConfig, mqtt: MqttUplinkConfig): MqttConnector {
   const { store, router, clock, logger, metrics, device } = parts
   const base = { device, uplink, mqtt, clock, logger }
   if (mqtt.downlink.length === 0) return new MqttConnector({ ...base, down: undefined })
-  const redelivery = await Redelivery.open(store, uplink.name)
+  const redelivery = new Redelivery(store, uplink.name)
   const { name } = uplink
   const downlink = new Downlink({
     uplink: name,

@@ -20,16 +20,16 @@ export class Redelivery {
   /** Hash of content by packet id, oldest first; by id after a start, where a broker resends before all else. */
   readonly #hashes = new Map<number, string>()
 
-  private constructor(store: Store, uplink: string) {
+  constructor(store: Store, uplink: string) {
     this.#store = store
     this.#prefix = `${uplink}/`
   }
 
-  static async open(store: Store, uplink: string): Promise<Redelivery> {
-    const table = new Redelivery(store, uplink)
-    for await (const { key, value } of store.list(space, table.#prefix))
-      table.#hashes.set(Number(key.slice(table.#prefix.length)), value.toString('latin1'))
-    return table
+  /** Reads what is stored: before the first connection, when a link that this one replaces writes no more. */
+  async load(): Promise<void> {
+    this.#hashes.clear()
+    for await (const { key, value } of this.#store.list(space, this.#prefix))
+      this.#hashes.set(Number(key.slice(this.#prefix.length)), value.toString('latin1'))
   }
 
   get size(): number {

@@ -14,14 +14,19 @@ t.test('it keeps the newest entries, and loads them again (D6)', async t => {
     clock: systemClock,
     logger: silentLogger,
   })
-  const table = await Redelivery.open(store, 'cloud')
+  const open = async (uplink: string) => {
+    const opened = new Redelivery(store, uplink)
+    await opened.load()
+    return opened
+  }
+  const table = await open('cloud')
   const payload = Buffer.from('on')
   const tx = new Transaction()
   for (const id of range(1, redeliveriesMax + 11)) table.note(tx, id, 'a', payload)
   table.note(tx, 20, 'a', payload)
   await store.write(tx)
   t.equal(table.size, redeliveriesMax)
-  const loaded = await Redelivery.open(store, 'cloud')
+  const loaded = await open('cloud')
   t.equal(loaded.size, redeliveriesMax)
   for (const each of [table, loaded]) {
     t.notOk(each.has(10, 'a', payload), 'the oldest are gone')
@@ -30,8 +35,8 @@ t.test('it keeps the newest entries, and loads them again (D6)', async t => {
     t.notOk(each.has(11, 'b', payload), 'another topic')
     t.notOk(each.has(11, 'a', Buffer.from('off')), 'another content')
   }
-  t.equal((await Redelivery.open(store, 'other')).size, 0, 'each uplink has its own')
+  t.equal((await open('other')).size, 0, 'each uplink has its own')
   await loaded.clear()
   t.equal(loaded.size, 0)
-  t.equal((await Redelivery.open(store, 'cloud')).size, 0)
+  t.equal((await open('cloud')).size, 0)
 })
