@@ -340,3 +340,31 @@ t.test('a filter that left the config is unsubscribed, and only a new one is sub
   ])
   t.match(broker.peers[0]?.connect, { clean: false, properties: { sessionExpiryInterval: 604_800 } })
 })
+
+t.test('a changed config replaces the link: its session goes on, up and down', async t => {
+  await using dir = await temporary()
+  const { broker, acknowledged } = await downstream()
+  await using _ = broker
+  const routes = [routeAll({ filter: 'up' })]
+  const uplinks = [mqttUplink(broker.url, { downlink })]
+  await using device = await startDevice({ folder: `${dir.path}/device`, url: '', uplinks, routes })
+  const seen = arrivals(device)
+  await subscribed(broker)
+  push(broker.peers[0], 7, 'on')
+  await until(() => acknowledged.length === 1)
+  await device.uplink.update({
+    uplinks: [mqttUplink(broker.url, { downlink, topic: 'new/{topic}' })],
+    routes,
+  })
+  await until(() => broker.peers.length === 2)
+  push(broker.peers[1], 7, 'on', { dup: true })
+  push(broker.peers[1], 8, 'off')
+  await until(() => acknowledged.length === 3)
+  t.same(
+    seen.map(({ payload }) => String(payload)),
+    ['on', 'off'],
+  )
+  await device.publish('up', 1)
+  await device.drained()
+  t.match(broker.peers[1]?.published, [{ topic: 'new/up' }])
+})
