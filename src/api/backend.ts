@@ -114,7 +114,7 @@ export interface Status {
   readonly startedAt: number
   readonly epoch: string
   readonly state: Health['state']
-  /** Why it is degraded. */
+  /** Why it is degraded, or what was done about a damaged database. */
   readonly message?: string
   readonly mqtt: {
     readonly host: string

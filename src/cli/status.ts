@@ -42,6 +42,7 @@ export function statusLines(status: Status, now: number): readonly string[] {
     ...uplinkRows(status.uplinks, now),
     row('messages', ...trafficText(status)),
     row('disk', `${formatBytes(store.bytesWritten)} written`, `${formatCount(store.syncs)} syncs`),
+    ...(status.state === 'ok' && status.message !== undefined ? [row('database', status.message)] : []),
     row('memory', formatBytes(status.memoryBytes)),
     row('lost', lostText(store.lost)),
   ]

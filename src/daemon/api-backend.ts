@@ -1,4 +1,5 @@
 /** The API's backend: each call goes to the part that knows. */
+import { join } from 'node:path'
 import type {
   Backend,
   Buffered,
@@ -23,6 +24,7 @@ import type { LiveEvent } from '#base/live-event.ts'
 import { nearest } from '#base/nearest.ts'
 import { effectiveConfig } from '#config/effective-config.ts'
 import { buffered } from './buffer-info.ts'
+import { noteText } from '#store/salvage-note.ts'
 import type { Parts } from './daemon.ts'
 import { deadLetterInfo, functionInfo, refusedInfo } from './function-info.ts'
 import { linkStateOf, uplinkInfo } from './link-state.ts'
@@ -69,8 +71,12 @@ export class DaemonBackend implements Backend {
   }
 
   health(): Health {
-    const { health } = this.#parts.store
-    return health.state === 'ok' ? { state: 'ok' } : { state: 'degraded', message: health.message }
+    const { config, store } = this.#parts
+    const { health, lastSalvage } = store
+    if (health.state === 'degraded') return { state: 'degraded', message: health.message }
+    return lastSalvage === undefined
+      ? { state: 'ok' }
+      : { state: 'ok', message: noteText(lastSalvage, join(config.data, 'store')) }
   }
 
   ready(): readonly ReadyCheck[] {

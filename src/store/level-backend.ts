@@ -13,6 +13,8 @@ export interface LevelBackendOptions {
   readonly writeBufferBytes: number
   /** A table could not be read; what of it can be is given, the rest is missing. */
   readonly onDamage: (error: unknown) => void
+  /** Salvages the closed database after a compaction met damage (`error`). */
+  readonly mend: (error: unknown) => Promise<void>
 }
 
 /** Stands for a value that is there and cannot be read: too short for any checksum. */
@@ -38,7 +40,7 @@ const closedError = (): FescueError => new FescueError('FESCUE_STORE_CLOSED', 't
 export class LevelBackend implements Backend {
   readonly #options: LevelBackendOptions
   #state: State = { kind: 'closed' }
-  #isCorrupt = false
+  #damage: unknown
 
   private constructor(options: LevelBackendOptions) {
     this.#options = options
@@ -94,8 +96,8 @@ export class LevelBackend implements Backend {
     try {
       await state.database.batch(operations as BackendOperation[], { sync })
     } catch (error) {
-      // A compaction met a damaged table: without a repair each new start would meet it again.
-      if (isDamage(error) && !isInputOutput(error)) this.#isCorrupt = true
+      // A compaction met a damaged table: unmended, each new start would meet it again.
+      if (isCorruption(error)) this.#damage = error
       throw error
     }
   }
@@ -115,8 +117,8 @@ export class LevelBackend implements Backend {
   async #openAgain(before: State): Promise<void> {
     try {
       if (before.kind === 'open') await before.database.close()
-      if (this.#isCorrupt) await repairLevel(this.#options.folder)
-      this.#isCorrupt = false
+      if (this.#damage !== undefined) await this.#options.mend(this.#damage)
+      this.#damage = undefined
       this.#state = { kind: 'open', database: await openDatabase(this.#options) }
     } catch (error) {
       this.#state = { kind: 'closed' }
@@ -188,16 +190,11 @@ function isDamage(error: unknown): boolean {
   return error.code === 'LEVEL_CORRUPTION' || error.code === 'LEVEL_IO_ERROR'
 }
 
-const isInputOutput = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'LEVEL_IO_ERROR'
-
-/**
- * LevelDB's own repair: keeps what it can read of each table, and moves what it cannot to `lost/`. `level`
- * types itself for browsers too, where there is none.
- */
-export async function repairLevel(location: string): Promise<void> {
-  const { repair } = Level as unknown as { repair(location: string): Promise<void> }
-  await repair.call(Level, location)
+/** Damage, and no trouble with the disk: EINVAL is what LevelDB answers to a place beyond the end of a table. */
+function isCorruption(error: unknown): boolean {
+  if (!(error instanceof Error) || !('code' in error)) return false
+  if (error.code === 'LEVEL_CORRUPTION') return true
+  return error.code === 'LEVEL_IO_ERROR' && error.message.endsWith('Invalid argument')
 }
 
 async function openDatabase({ folder, writeBufferBytes }: LevelBackendOptions): Promise<Database> {

@@ -17,6 +17,7 @@ import { checkpointKey, documentKey, documentPrefix, meta, quarantineKey, timerK
 import { type Ledger, ledgerLog } from './ledger.ts'
 import { StoredLog } from './log.ts'
 import { logsMax, type Registry } from './registry.ts'
+import type { SalvageNote } from './salvage-note.ts'
 import type { Sink } from './sink.ts'
 import type { EpochEntry, EpochReason, Store, StoreHealth, StoreStats } from './store.ts'
 import type { TimerIndex } from './timer-index.ts'
@@ -41,6 +42,7 @@ export interface LocalStoreParts {
   readonly writer: Writer
   /** Writes the marker of a clean end, after all else. */
   readonly finish: () => Promise<void>
+  readonly lastSalvage: () => SalvageNote | undefined
 }
 
 /** Longest that closing waits for the database itself (a compaction ends first), and over a disk that fails. */
@@ -68,6 +70,10 @@ export class LocalStore implements Store {
 
   get health(): StoreHealth {
     return this.#parts.health.current
+  }
+
+  get lastSalvage(): SalvageNote | undefined {
+    return this.#parts.lastSalvage()
   }
 
   get stats(): StoreStats {

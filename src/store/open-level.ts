@@ -1,18 +1,22 @@
 /**
- * Opens LevelDB, and saves what can be saved when it does not open.
+ * Opens LevelDB, and saves what can be saved when it is damaged.
  *
- *   whole ──────────────► open
- *   damaged ─► repair ──► open            "salvage": the journal gives back what it has, a new epoch begins
- *      └─► still damaged ─► put aside as level.damaged-TIME (never deleted), a new one begins
+ *   whole ───────────────────────────────► open
+ *   several starts in a row died ─► looked through ─► open
+ *   LevelDB says that it is damaged ─► salvaged ────► open     the journal gives back what it has, a new epoch begins
  *   any other failure (full disk, no permission, no descriptors) ─► FESCUE_STORE_FAILED, nothing is touched
+ *
+ * What a salvage does stands in `salvage/salvage.ts`, which no ordinary start loads.
  */
-import { readdir, readFile, rename } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { FescueError } from '#base/errors.ts'
 import type { Logger } from '#base/logger.ts'
 import type { Backend } from './backend.ts'
-import { LevelBackend, repairLevel } from './level-backend.ts'
+import { LevelBackend } from './level-backend.ts'
+import { finishSwap, readNote, type SalvageNote } from './salvage-note.ts'
+import type { Starts } from './starts.ts'
 
 export interface OpenLevelOptions {
   /** Folder of the database itself. */
@@ -20,40 +24,74 @@ export interface OpenLevelOptions {
   readonly writeBufferBytes: number
   readonly clock: Clock
   readonly logger: Logger
+  readonly starts: Starts
+  /** Called for a salvage while the database is in use. */
+  readonly onSalvaged: (note: SalvageNote) => void
+}
+
+export interface OpenedLevel {
+  readonly backend: Backend
+  /** Done by this start. */
+  readonly salvage: SalvageNote | undefined
+  /** The last one, as long as what it put aside is there. */
+  readonly lastSalvage: SalvageNote | undefined
 }
 
 /** Errors: FESCUE_STORE_LOCKED, FESCUE_STORE_FAILED. */
-export async function openLevel(options: OpenLevelOptions): Promise<{ backend: Backend; salvaged: boolean }> {
+export async function openLevel(options: OpenLevelOptions): Promise<OpenedLevel> {
+  const { folder } = options
   try {
-    return { backend: await attempt(options), salvaged: false }
+    const wasSwapped = await finishSwap(folder)
+    const lastSalvage = await readNote(folder)
+    const found = wasSwapped ? lastSalvage : await lookThrough(options)
+    const { backend, salvage = found } = await openOrSalvage(options)
+    return { backend, salvage, lastSalvage: salvage ?? lastSalvage }
   } catch (error) {
-    if (!isDamage(error)) throw failure(error, options.folder)
-    options.logger.error({ part: 'store', err: error }, 'the database is damaged; trying to repair it')
-    return { backend: await salvage(options), salvaged: true }
+    throw failure(error, folder)
   }
 }
 
-async function attempt({ folder, writeBufferBytes, logger }: OpenLevelOptions): Promise<Backend> {
+/** A look before the database is opened, when starts died: LevelDB may end the process that opens it. */
+async function lookThrough(options: OpenLevelOptions): Promise<SalvageNote | undefined> {
+  const { starts } = options
+  if (!starts.suspicious || !(await isFolder(options.folder))) return undefined
+  const { lookThrough } = await import('./salvage/salvage.ts')
+  const note = await lookThrough(options, { deaths: starts.deaths, onDamaged: () => starts.damaged() })
+  await starts.looked()
+  return note
+}
+
+async function openOrSalvage(
+  options: OpenLevelOptions,
+): Promise<{ backend: Backend; salvage?: SalvageNote }> {
+  try {
+    return { backend: await attempt(options) }
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    const { renew, salvage } = await import('./salvage/salvage.ts')
+    const note = await salvage(options, error)
+    try {
+      return { backend: await attempt(options), salvage: note }
+    } catch (again) {
+      if (!isDamage(again) || note.kind !== 'mended') throw again
+      const renewed = await renew(options, again instanceof Error ? again.message : String(again))
+      return { backend: await attempt(options), salvage: renewed }
+    }
+  }
+}
+
+async function attempt(options: OpenLevelOptions): Promise<Backend> {
+  const { folder, writeBufferBytes, logger } = options
   await checkCurrent(folder)
-  const onDamage = (error: unknown) =>
+  const onDamage = (error: unknown) => {
     logger.error({ part: 'store', err: error }, 'a table of the database cannot be read as a whole')
-  return LevelBackend.open({ folder, writeBufferBytes, onDamage })
-}
-
-async function salvage(options: OpenLevelOptions): Promise<Backend> {
-  const { clock, folder, logger } = options
-  try {
-    await repairLevel(folder)
-    return await attempt(options)
-  } catch (error) {
-    if (!isDamage(error) && (await isFolder(folder))) throw failure(error, folder)
-    const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
-    logger.error({ part: 'store', aside, err: error }, 'the database cannot be repaired; it is put aside')
-    await rename(folder, aside)
-    return attempt(options).catch(cause => {
-      throw failure(cause, folder)
-    })
+    void options.starts.damaged()
   }
+  const mend = async (error: unknown) => {
+    const { salvage } = await import('./salvage/salvage.ts')
+    options.onSalvaged(await salvage(options, error))
+  }
+  return LevelBackend.open({ folder, writeBufferBytes, onDamage, mend })
 }
 
 /** Damage that LevelDB would not see, or would take for another trouble. */
@@ -76,8 +114,8 @@ async function checkCurrent(folder: string): Promise<void> {
 }
 
 async function isFolder(path: string): Promise<boolean> {
-  return readdir(path).then(
-    () => true,
+  return stat(path).then(
+    found => found.isDirectory(),
     () => false,
   )
 }
@@ -87,6 +125,7 @@ function isDamage(error: unknown): boolean {
 }
 
 function failure(error: unknown, folder: string): FescueError {
+  if (error instanceof FescueError) return error
   if (hasCode(error, 'LEVEL_LOCKED')) {
     const message = `another process uses ${folder}: stop it, or choose another folder`
     return new FescueError('FESCUE_STORE_LOCKED', message, { cause: error })

@@ -6,7 +6,9 @@
  *   folder/store.json       format version and id, read before the database is touched
  *   folder/level/           LevelDB
  *   folder/journal/         the journal's segments
- *   folder/level.damaged-…  a database that could not be opened or repaired: kept, never deleted
+ *   folder/level.damaged-…  files of a damaged database as they were found: kept, never deleted
+ *   folder/salvage.json     what was done about it
+ *   folder/starts.json      starts in a row that died: see `starts.ts`
  */
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -21,6 +23,8 @@ import { MemoryBackend } from './memory-backend.ts'
 import { openLevel } from './open-level.ts'
 import type { OpenedDatabase } from './opened-database.ts'
 import { findPlace, linuxMachineFiles, type MachineFiles } from './place.ts'
+import type { SalvageNote } from './salvage-note.ts'
+import { Starts } from './starts.ts'
 import type { Store } from './store.ts'
 
 export interface StoreOptions {
@@ -66,7 +70,9 @@ async function openBackend(options: StoreOptions): Promise<OpenedDatabase> {
       backend: new MemoryBackend(),
       place,
       isNew: true,
-      salvaged: false,
+      salvage: undefined,
+      lastSalvage: () => undefined,
+      starts: undefined,
       journal: undefined,
       endNote: undefined,
     }
@@ -74,8 +80,24 @@ async function openBackend(options: StoreOptions): Promise<OpenedDatabase> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const { place, isNew } = await findPlace(folder, machineFiles)
   const { clock, logger } = options
-  const level = { folder: join(folder, 'level'), writeBufferBytes, clock, logger }
-  const found = { ...(await openLevel(level)), place, isNew, endNote: new EndNote(folder) }
+  const endNote = new EndNote(folder)
+  const starts = await Starts.count(folder, (await endNote.read()) !== undefined)
+  let lastSalvage: SalvageNote | undefined
+  const onSalvaged = (note: SalvageNote): void => {
+    lastSalvage = note
+  }
+  const level = { folder: join(folder, 'level'), writeBufferBytes, clock, logger, starts, onSalvaged }
+  const opened = await openLevel(level)
+  lastSalvage = opened.lastSalvage
+  const found = {
+    backend: opened.backend,
+    salvage: opened.salvage,
+    lastSalvage: () => lastSalvage,
+    place,
+    isNew,
+    endNote,
+    starts,
+  }
   const journalFolder = join(folder, 'journal')
   // A journal that is there may hold what LevelDB lacks, whatever is wanted from now on.
   if (options.journal === false && !existsSync(journalFolder)) return { ...found, journal: undefined }

@@ -95,8 +95,13 @@ export async function readRing(backend: Backend): Promise<Ring> {
   return { last, holds: batch => numbers.has(batch) }
 }
 
-/** Loads logs and timers. */
-export async function recover(backend: Backend, registry: Registry, timers: TimerIndex): Promise<Recovered> {
+/** Loads logs and timers. `salvaged`: a mark may be older than the blocks that it is about. */
+export async function recover(
+  backend: Backend,
+  registry: Registry,
+  timers: TimerIndex,
+  salvaged = false,
+): Promise<Recovered> {
   const recovered: Recovered = { removed: [], damaged: [], recounted: [], incarnation: 0 }
   const descriptors = await readDescriptors(backend, recovered)
   const marks = new Map<Incarnation, { mark: LogMark; open: Span | undefined }>()
@@ -110,7 +115,7 @@ export async function recover(backend: Backend, registry: Registry, timers: Time
   }
   const spans = await readSpans(backend, recovered)
   for (const descriptor of descriptors) {
-    const known = marks.get(descriptor.incarnation)
+    const known = await currentMark(backend, descriptor.incarnation, marks, salvaged)
     const own = spans.get(descriptor.incarnation) ?? []
     const { mark, open } = known ?? (await countAnew(backend, descriptor.incarnation, own))
     const log = registry.load(descriptor, mark)
@@ -129,6 +134,19 @@ export async function recover(backend: Backend, registry: Registry, timers: Time
     timers.set(timer.id, timer.kind, timer.dueAt)
   }
   return recovered
+}
+
+/** The mark of a log; of a salvaged one only when no block lies above it: else what came after it would be deleted. */
+async function currentMark(
+  backend: Backend,
+  incarnation: Incarnation,
+  marks: ReadonlyMap<Incarnation, { mark: LogMark; open: Span | undefined }>,
+  salvaged: boolean,
+): Promise<{ mark: LogMark; open: Span | undefined } | undefined> {
+  const known = marks.get(incarnation)
+  if (known === undefined || !salvaged) return known
+  const above = { gte: blockKey(incarnation, known.mark.end), lt: blockKey(incarnation, noOffset), limit: 1 }
+  return (await backend.keys(above)).length === 0 ? known : undefined
 }
 
 async function readDescriptors(backend: Backend, recovered: Recovered): Promise<LogDescriptor[]> {

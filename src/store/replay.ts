@@ -19,15 +19,21 @@ import { isSameBoot, type Run } from './run-marker.ts'
 /** Operations are put back in batches of this size, each synced: the journal is obsolete afterwards. */
 const replayBatchBytes = 1024 * 1024
 
-/** Returns the number of the last batch that the database holds afterwards. */
-export async function replayJournal(opened: OpenedDatabase, last: Run | undefined): Promise<number> {
-  const { backend, journal, place, salvaged } = opened
+/** Returns the number of the last batch that the database holds afterwards. `salvaged`: it may lack anything. */
+export async function replayJournal(
+  { backend, journal, place }: Pick<OpenedDatabase, 'backend' | 'journal' | 'place'>,
+  last: Run | undefined,
+  salvaged: boolean,
+): Promise<number> {
   const ring = await readRing(backend)
-  if (journal === undefined || last === undefined) return ring.last
+  if (journal === undefined) return ring.last
+  // Without a word of the last run all that the journal has is taken for needed, if there was one.
+  if (last === undefined && !salvaged) return ring.last
+  const firstBatch = last?.firstBatch ?? 0
   // What the page cache had cannot be missing in the same boot; a hole there is a damaged log of LevelDB's.
-  const trusted = isSameBoot(last, place) && !salvaged && isWhole(ring, last)
+  const trusted = last !== undefined && isSameBoot(last, place) && !salvaged && isWhole(ring, last)
   if (trusted && last.clean) return ring.last
-  const firstMissing = await findMissing(journal, last, ring, trusted)
+  const firstMissing = await findMissing(journal, firstBatch, ring, trusted)
   if (firstMissing === undefined) return ring.last
   return Math.max(ring.last, await putAgain(backend, journal, firstMissing))
 }
@@ -41,14 +47,14 @@ function isWhole(ring: Ring, last: Run): boolean {
 
 async function findMissing(
   journal: Journal,
-  last: Run,
+  firstBatch: number,
   ring: Ring,
   trusted: boolean,
 ): Promise<number | undefined> {
   // Older numbers have left the ring. What they wrote has left LevelDB's write buffers long since, and putting it
   // again would set back what LevelDB holds beyond the end of the journal.
   const lowest = ring.last - batchRingSlots
-  for await (const { number } of journal.batches(last.firstBatch)) {
+  for await (const { number } of journal.batches(firstBatch)) {
     const isMissing = number > (trusted ? ring.last : lowest) && !ring.holds(number)
     if (isMissing) return number
   }

@@ -15,6 +15,7 @@ import type { FescueError } from '#base/errors.ts'
 import type { Epoch, Offset } from '#base/ids.ts'
 import type { CheckpointState } from './checkpoint.ts'
 import type { CommitLog, LogLimits } from './commit-log.ts'
+import type { SalvageNote } from './salvage-note.ts'
 import type { Timer } from './timers.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -63,6 +64,8 @@ export interface Store extends AsyncDisposable {
   readonly epoch: Epoch
   readonly epochs: readonly EpochEntry[]
   readonly health: StoreHealth
+  /** What was last done about a damaged database, until a start finds the folder with the damaged files deleted. */
+  readonly lastSalvage: SalvageNote | undefined
   readonly stats: StoreStats
   /** The loss ledger, an ordinary log. */
   readonly ledger: CommitLog

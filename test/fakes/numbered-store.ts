@@ -1,7 +1,9 @@
 /** A store whose every value follows from its place, so that a reader knows which one is wrong or missing. */
 import { systemClock } from '#base/clock.ts'
 import { type Logger, silentLogger } from '#base/logger.ts'
+import type { Backend } from '#store/backend.ts'
 import { openStore, type StoreOptions } from '#store/open.ts'
+import type { SalvageNote } from '#store/salvage-note.ts'
 import type { LedgerEntry } from '#store/store.ts'
 import { Transaction } from '#store/transaction.ts'
 import { payloads, record, wide } from '../conformance/store-suite.ts'
@@ -36,11 +38,24 @@ export interface Verdict {
   readonly missing: number
   /** Those of the missing that the ledger names. */
   readonly explained: number
+  /** Documents that are not there. */
+  readonly withoutDocument: number
+  /** What was done about a damaged database. */
+  readonly salvage: SalvageNote | undefined
 }
 
-/** Opens the store, reads all of it and closes it. */
-export async function judge(folder: string): Promise<Verdict> {
-  await using store = await openStore(optionsOf(folder))
+/** Opens the store, lets LevelDB compact all of it if wanted, reads it and closes it. */
+export async function judge(folder: string, options: { readonly compact: boolean }): Promise<Verdict> {
+  let backend: Backend | undefined
+  await using store = await openStore({
+    ...optionsOf(folder),
+    wrapBackend: inner => {
+      backend = inner
+      return inner
+    },
+  })
+  // LevelDB refuses a compaction that meets damage, if it sees it: reading goes on.
+  if (options.compact) await backend?.compactRange(Buffer.from([0]), Buffer.alloc(16, 0xff)).catch(() => {})
   const log = store.findLog('a')
   let wrong = 0
   const seen = new Set<number>()
@@ -53,9 +68,11 @@ export async function judge(folder: string): Promise<Verdict> {
     }
     at = next
   }
+  let withoutDocument = 0
   for (let from = 0; from < count; from += 20) {
     const value = await store.get('s', `k${from}`)
-    if (value !== undefined && value.toString() !== `value ${from}`) wrong += 1
+    if (value === undefined) withoutDocument += 1
+    else if (value.toString() !== `value ${from}`) wrong += 1
   }
   await store.sync()
   const entries: LedgerEntry[] = (await payloads(store, 'ledger')).map(text => JSON.parse(text))
@@ -66,5 +83,5 @@ export async function judge(folder: string): Promise<Verdict> {
     missing += 1
     if (entries.some(entry => entry.log === 'a' && offset >= entry.from && offset < entry.to)) explained += 1
   }
-  return { wrong, missing, explained }
+  return { wrong, missing, explained, withoutDocument, salvage: store.lastSalvage }
 }

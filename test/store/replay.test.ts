@@ -33,8 +33,7 @@ async function replayed(journaled: readonly number[], held: readonly number[], f
   const backend = new MemoryBackend()
   for (const number of held) await backend.batch(operationsOf(number), false)
   const again = await Journal.open({ folder: dir.path, keepBytes: 12 * 1024 * 1024 })
-  const opened = { backend, place: place('now'), isNew: false, salvaged: false, endNote: undefined }
-  const last = await replayJournal({ ...opened, journal: again }, run(firstBatch))
+  const last = await replayJournal({ backend, place: place('now'), journal: again }, run(firstBatch), false)
   await again.close()
   return { last, text: (await backend.get(Buffer.from('Dlast')))?.toString() }
 }

@@ -1,0 +1,60 @@
+/** The count of starts that died: what makes a database suspicious, and what clears it. */
+import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { lastedMs, Starts } from '#store/starts.ts'
+import { ManualClock } from '../fakes/manual-clock.ts'
+
+const temp = () => mkdtempDisposable(join(tmpdir(), 'fescue-starts-'))
+
+t.test('three deaths in a row make the database suspicious, then twice as many each time', async t => {
+  await using dir = await temp()
+  const suspicious: number[] = []
+  for (let start = 0; start < 100; start++) {
+    const starts = await Starts.count(dir.path, false)
+    t.equal(starts.deaths, start)
+    if (!starts.suspicious) continue
+    suspicious.push(starts.deaths)
+    await starts.looked()
+  }
+  t.same(suspicious, [3, 6, 12, 24, 48, 96])
+})
+
+t.test('a start that ended well clears the count; so does one that lasted', async t => {
+  await using dir = await temp()
+  for (let start = 0; start < 5; start++) await Starts.count(dir.path, false)
+  t.equal((await Starts.count(dir.path, true)).deaths, 0)
+  t.equal((await Starts.count(dir.path, false)).deaths, 1)
+  const clock = new ManualClock()
+  const lasting = await Starts.count(dir.path, false)
+  lasting.watch(clock)
+  clock.advance(lastedMs - 1)
+  t.match(await readFile(join(dir.path, 'starts.json'), 'utf8'), '"starts":3')
+  clock.advance(1)
+  await lasting.settled
+  t.equal((await Starts.count(dir.path, false)).deaths, 0)
+})
+
+t.test('damage that was met makes the next start suspicious until it has looked', async t => {
+  await using dir = await temp()
+  await (await Starts.count(dir.path, true)).damaged()
+  const next = await Starts.count(dir.path, true)
+  t.match(next, { suspicious: true, deaths: 0 })
+  const killed = await Starts.count(dir.path, false)
+  t.equal(killed.suspicious, true, 'a look that was cut short is taken again')
+  await killed.looked()
+  t.equal((await Starts.count(dir.path, true)).suspicious, false)
+})
+
+t.test(
+  'a file that is no count is no deaths, and a folder that takes no file is no reason to fail',
+  async t => {
+    await using dir = await temp()
+    for (const text of ['', '{"starts":', '{"starts":"many"}', '[]', 'null']) {
+      await writeFile(join(dir.path, 'starts.json'), text)
+      t.match(await Starts.count(dir.path, false), { deaths: 0, suspicious: false })
+    }
+    t.equal((await Starts.count(join(dir.path, 'absent'), false)).deaths, 0)
+  },
+)
