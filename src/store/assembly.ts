@@ -142,10 +142,10 @@ function wire(
     store.setAside(key, raw)
   })
   const finish = async () => {
-    starts?.close()
     const batch = writer.lastBatch
     await writeRun(backend, { place, clean: true, batch, firstBatch })
     await endNote?.write(batch)
+    await starts?.ended()
   }
   const parts = {
     backend,

@@ -80,14 +80,16 @@ async function openBackend(options: StoreOptions): Promise<OpenedDatabase> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const { place, isNew } = await findPlace(folder, machineFiles)
   const { clock, logger } = options
-  const endNote = new EndNote(folder)
-  const starts = await Starts.count(folder, (await endNote.read()) !== undefined)
+  const starts = await Starts.count(folder)
   let lastSalvage: SalvageNote | undefined
   const onSalvaged = (note: SalvageNote): void => {
     lastSalvage = note
   }
   const level = { folder: join(folder, 'level'), writeBufferBytes, clock, logger, starts, onSalvaged }
-  const opened = await openLevel(level)
+  const opened = await openLevel(level).catch(async (error: unknown) => {
+    await starts.failed()
+    throw error
+  })
   lastSalvage = opened.lastSalvage
   const found = {
     backend: opened.backend,
@@ -95,7 +97,7 @@ async function openBackend(options: StoreOptions): Promise<OpenedDatabase> {
     lastSalvage: () => lastSalvage,
     place,
     isNew,
-    endNote,
+    endNote: new EndNote(folder),
     starts,
   }
   const journalFolder = join(folder, 'journal')

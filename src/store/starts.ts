@@ -1,7 +1,7 @@
 /**
- * How many starts in a row died young: `starts.json`, one small unsynced write at each start.
+ * How many starts in a row died young: `starts.json`, one small unsynced write at each start and each stop.
  *
- *   start ─► count + 1 ─► lasted an hour, or ended well (`end.json`) ─► 0
+ *   start ─► count + 1 ─► lasted an hour, or ended well ─► 0
  *               └─ at 3, 6, 12, 24 … deaths in a row the database is looked through before it is opened
  *
  * A damaged table can make LevelDB end the process at each start; so can a kill, a loss of power or a bug, and a
@@ -38,11 +38,11 @@ export class Starts {
     this.#wasDamaged = damaged
   }
 
-  /** Counts a start. `endedWell`: the last one did. */
-  static async count(folder: string, endedWell: boolean): Promise<Starts> {
+  /** Counts a start. */
+  static async count(folder: string): Promise<Starts> {
     const path = join(folder, 'starts.json')
     const before = await readCount(path)
-    const starts = new Starts(path, endedWell ? 0 : before.starts, before.damaged)
+    const starts = new Starts(path, before.starts, before.damaged)
     await starts.#write(starts.deaths + 1, before.damaged)
     return starts
   }
@@ -77,8 +77,15 @@ export class Starts {
     return this.#writing
   }
 
-  close(): void {
+  /** The store ended well. */
+  ended(): Promise<void> {
     this.#cancel()
+    return this.#write(0, this.#isDamaged)
+  }
+
+  /** This start was none: the store said why it does not open (another process has it), and did not die. */
+  failed(): Promise<void> {
+    return this.#write(this.deaths, this.#wasDamaged || this.#isDamaged)
   }
 
   /** One after the other. A disk that is full or failing counts nothing; the store itself says so. */
