@@ -3,8 +3,9 @@
  *
  *   tables ─► merge: newest version of each key ─► new database ◄─ logs, batch by batch (they are newer)
  *
- * Memory: that of the merge (`merge.ts`), one batch of a log, and the new database's write buffers. Disk: as much
- * as the old one has, beside it.
+ * Memory: that of the merge (`merge.ts`), one batch of a log, and the new database's write buffers: 75 MB more than
+ * before for 1 GB of values of 25 KB (519 MB on disk, 27 s on two busy cores). Disk: as much as the old one has,
+ * beside it.
  */
 import { rm } from 'node:fs/promises'
 import type { Backend, BackendOperation } from '../backend.ts'
