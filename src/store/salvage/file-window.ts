@@ -29,7 +29,7 @@ export class FileWindow {
     const end = Math.min(from + length, this.size)
     if (from >= end) return Buffer.alloc(0)
     if (from < this.#from || end > this.#from + this.#window.length) {
-      this.#window = await this.#fetch(from, Math.min(Math.max(end - from, windowBytes), this.size - from))
+      this.#window = await this.#load(from, Math.min(Math.max(end - from, windowBytes), this.size - from))
       this.#from = from
     }
     return this.#window.subarray(from - this.#from, end - this.#from)
@@ -39,7 +39,7 @@ export class FileWindow {
     return this.#file.close()
   }
 
-  async #fetch(from: number, length: number): Promise<Buffer> {
+  async #load(from: number, length: number): Promise<Buffer> {
     const bytes = Buffer.alloc(length)
     const stepBytes = 4096
     try {
