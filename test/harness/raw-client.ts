@@ -121,6 +121,12 @@ export class RawClient implements AsyncDisposable {
     }
   }
 
+  /** Drops the packets that `next` has passed. */
+  forget(): void {
+    this.packets.splice(0, this.#taken)
+    this.#taken = 0
+  }
+
   /** Cuts the connection without DISCONNECT. */
   async cut(): Promise<void> {
     this.socket.destroy()
