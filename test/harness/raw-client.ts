@@ -101,6 +101,11 @@ export class RawClient implements AsyncDisposable {
     return this.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.payload.toString()] : []))
   }
 
+  /** Their topics. */
+  get topics(): string[] {
+    return this.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.topic] : []))
+  }
+
   kinds(): string[] {
     return this.packets.map(packet =>
       packet.messageId === undefined ? packet.cmd : `${packet.cmd} ${packet.messageId}`,
