@@ -9,7 +9,7 @@
  */
 import type { ErrorObject } from 'ajv'
 import { nearest } from './nearest.ts'
-import { type KeyPath, type Problem, pathText, type SourceDocument } from './yaml-document.ts'
+import { type KeyPath, type Problem, pathText, problemsMax, type SourceDocument } from './yaml-document.ts'
 
 /** What of a JSON Schema this file looks at. */
 export interface SchemaNode {
@@ -37,8 +37,6 @@ export interface SchemaProblem {
 /** Finds all problems of a value, at most `problemsMax`. */
 export type Check = (value: unknown) => readonly SchemaProblem[]
 
-/** Problems of one document that are reported (D6). */
-export const problemsMax = 50
 /** Characters of a wrong value that are shown. */
 const shownValueMax = 60
 

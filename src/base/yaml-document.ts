@@ -7,10 +7,12 @@
  * JSON is read by the same parser: YAML 1.2 contains it. Merge keys and custom tags are off, aliases and the
  * size of a document are bounded (D6).
  */
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument as parseYaml } from 'yaml'
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument as parseYaml, visit } from 'yaml'
 
 /** Bytes of a config file or manifest; more is refused unread. */
 export const documentMaxBytes = 1024 * 1024
+/** Problems of one document that are reported (D6). */
+export const problemsMax = 50
 /** Uses of one anchor before the document counts as a bomb. */
 const aliasesMax = 50
 
@@ -47,7 +49,7 @@ export interface SourceDocument {
   readonly file: string
   /** Plain data; an empty document is `{}`. Meaningless when there are problems. */
   readonly value: unknown
-  /** Syntax errors, duplicate keys, too large. */
+  /** Syntax errors, duplicate keys, aliases that grow or turn in a circle, too large, no UTF-8. */
   readonly problems: readonly Problem[]
   /** Place of the key (or of its value) at `path`; of the nearest parent that exists when it does not. */
   positionOf(path: KeyPath, part?: 'key' | 'value'): Position
@@ -62,23 +64,34 @@ export function parseDocument(file: string, text: string): SourceDocument {
     const message = `is larger than ${documentMaxBytes} bytes`
     return emptyDocument(file, [{ where, path: [], message }])
   }
+  const foreign = /[\0\ufffd]/.exec(text)
+  if (foreign !== null) {
+    const before = text.slice(0, foreign.index).split('\n')
+    const where = `${file}:${before.length}:${(before.at(-1)?.length ?? 0) + 1}`
+    return emptyDocument(file, [{ where, path: [], message: 'is no UTF-8 text: save it as UTF-8' }])
+  }
   const lines = new LineCounter()
-  const parsed = parseYaml(text, { lineCounter: lines, prettyErrors: false, merge: false, schema: 'core' })
-  const problems: Problem[] = [...parsed.errors, ...parsed.warnings].map(error => ({
-    where: `${file}:${placeText(positionAt(lines, error.pos[0]))}`,
-    path: [],
-    message: error.message,
-  }))
+  const options = { prettyErrors: false, merge: false, schema: 'core', logLevel: 'error' } as const
+  const parsed = parseYaml(text, { ...options, lineCounter: lines })
+  const problems: Problem[] = []
+  const note = (offset: number, message: string): void => {
+    problems.push({ where: `${file}:${placeText(positionAt(lines, offset))}`, path: [], message })
+  }
+  for (const { pos, message } of [...parsed.errors, ...parsed.warnings]) {
+    if (problems.length === problemsMax) break
+    // What is said after that is wrong.
+    const tooDeep = message.includes('call stack')
+    note(pos[0], tooDeep ? 'is nested too deeply' : message)
+    if (tooDeep) break
+  }
   let value: unknown
   try {
     value = problems.length > 0 ? undefined : (parsed.toJS({ maxAliasCount: aliasesMax }) ?? {})
+    JSON.stringify(value)
   } catch (error) {
-    // An alias that points nowhere, or too many of them.
-    problems.push({
-      where: `${file}:1:1`,
-      path: [],
-      message: error instanceof Error ? error.message : String(error),
-    })
+    // An alias that points nowhere, too many of them, or one that lies within what it stands for.
+    const message = error instanceof Error ? error.message : String(error)
+    note(firstAlias(parsed.contents), message.includes('circular') ? 'the alias contains itself' : message)
   }
   const top = parsed.contents
   const positionOf = (path: KeyPath, part: 'key' | 'value' = 'key'): Position =>
@@ -90,6 +103,18 @@ export function parseDocument(file: string, text: string): SourceDocument {
     positionOf,
     whereOf: (path, part) => `${file}:${placeText(positionOf(path, part))}`,
   }
+}
+
+/** Character offset of the first alias. */
+function firstAlias(top: Node | null): number {
+  let offset = 0
+  visit(top, {
+    Alias(_, alias) {
+      offset = startOf(alias) ?? 0
+      return visit.BREAK
+    },
+  })
+  return offset
 }
 
 function emptyDocument(file: string, problems: readonly Problem[]): SourceDocument {

@@ -65,7 +65,7 @@ export async function inspectConfig(options: LoadConfigOptions): Promise<Inspect
   if (document !== undefined && document.problems.length > 0) return invalid(layers.problems)
   const check = await compileSchema(configSchema)
   const found = check(layers.value).map(({ path, part, message }) => ({
-    where: whereOf(layers, path, part),
+    where: path.length === 0 && document !== undefined ? document.whereOf([]) : whereOf(layers, path, part),
     path,
     message,
   }))
@@ -87,8 +87,11 @@ function invalid(problems: readonly Problem[]): Inspection {
 async function readDocument(file: string): Promise<SourceDocument> {
   try {
     await using handle = await open(file)
-    const { size } = await handle.stat()
-    // A device or a pipe has size 0 and could go on for ever: only what stat promised is read.
+    const stats = await handle.stat()
+    // A device or a pipe could go on for ever; taken for empty, it would run the daemon on its defaults.
+    if (!stats.isFile() && file !== '/dev/null')
+      throw new Error(`it is a ${stats.isDirectory() ? 'folder' : 'device or pipe'}: name a file`)
+    const { size } = stats
     const buffer = Buffer.alloc(Math.min(size, documentMaxBytes + 1))
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
     return parseDocument(file, buffer.subarray(0, bytesRead).toString('utf8'))

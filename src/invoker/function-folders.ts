@@ -91,7 +91,17 @@ export async function buildRevision(
 ): Promise<Revision> {
   const shownFrom = dirname(dirname(folder))
   const path = join(folder, manifestFile)
-  const manifest = readManifest(basename(folder), await readFile(path, 'utf8'), relative(shownFrom, path))
+  const shown = relative(shownFrom, path)
+  const manifest = readManifest(basename(folder), await textOf(path, shown), shown)
   const bundle = await bundler.build({ folder, handler: manifest.handler, shownFrom })
   return makeRevision(manifest, bundle)
+}
+
+async function textOf(path: string, shown: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new FescueError('FESCUE_MANIFEST_INVALID', `${shown}: cannot be read: ${reason}`, { cause })
+  }
 }

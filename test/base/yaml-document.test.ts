@@ -1,8 +1,8 @@
 /** Documents with places: every key and value is found, and hostile or broken text is refused with its place. */
 import fc from 'fast-check'
 import t from 'tap'
-import { checkDocument, compileSchema, problemsMax } from '#base/schema.ts'
-import { documentMaxBytes, parseDocument, pathText, problemsText } from '#base/yaml-document.ts'
+import { checkDocument, compileSchema } from '#base/schema.ts'
+import { documentMaxBytes, parseDocument, pathText, problemsMax, problemsText } from '#base/yaml-document.ts'
 
 t.test('keys and values have lines and columns from 1', async t => {
   const document = parseDocument('f.yaml', 'a:\n  b: [x, {c: 1}]\n# comment\n"d e": 2\n')

@@ -2,12 +2,8 @@
 import { mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import t from 'tap'
 import { FescueError } from '#base/errors.ts'
-import { type SchemaNode, schemaAt } from '#base/schema.ts'
-import { pathText } from '#base/yaml-document.ts'
-import { configSchema } from '#config/config-schema.ts'
 import { settablePaths, variableName } from '#config/layers.ts'
 import { type LoadedConfig, loadConfig } from '#config/load-config.ts'
 import { deviceNameOf } from '#config/resolve-config.ts'
@@ -270,63 +266,6 @@ t.test('every key can be set by a variable of its own', async t => {
   const names = settablePaths().map(variableName)
   t.equal(new Set(names).size, names.length)
   t.ok(names.includes('FESCUE_MQTT_MAX_PACKET_BYTES'))
-})
-
-t.test('whatever key has whatever wrong type: the message names file, line, path', async t => {
-  const wrong: Record<string, fc.Arbitrary<unknown>> = {
-    string: fc.oneof(fc.boolean(), fc.constant([]), fc.constant({ a: 1 })),
-    integer: fc.oneof(fc.boolean(), fc.double({ noInteger: true, min: -1e6, max: 1e6 }), fc.constant('?')),
-    array: fc.oneof(fc.integer(), fc.constant('?')),
-    object: fc.oneof(fc.integer(), fc.constant('?'), fc.constant([])),
-  }
-  const cases = fc.constantFrom(...settablePaths()).chain(path => {
-    const type = [(schemaAt(configSchema, path) as SchemaNode).type ?? []].flat()[0] ?? ''
-    return fc.tuple(fc.constant(path), wrong[type] ?? fc.constant(null))
-  })
-  await t.resolves(
-    fc.assert(
-      fc.asyncProperty(cases, async ([path, value]) => {
-        const padding = '# a comment\n'
-        const text = path.map((key, depth) => `${'  '.repeat(depth)}${key}:`).join('\n')
-        const lines = await refusal(`${padding}${text} ${JSON.stringify(value)}\n`)
-        const where = `fescue.yaml:${path.length + 1}:`
-        return lines.some(line => line.startsWith(where) && line.includes(`: ${pathText(path)} `))
-      }),
-      { numRuns: 150 },
-    ),
-  )
-})
-
-t.test('whatever key is mistyped: the nearest valid one is named', async t => {
-  const cases = fc.tuple(
-    fc.constantFrom(...settablePaths()),
-    fc.nat(),
-    fc.constantFrom('drop', 'double', 'swap'),
-  )
-  await t.resolves(
-    fc.assert(
-      fc.asyncProperty(cases, async ([path, at, how]) => {
-        const key = path.at(-1) ?? ''
-        const i = at % (key.length - 1)
-        const typo =
-          how === 'drop'
-            ? key.slice(0, i) + key.slice(i + 1)
-            : how === 'double'
-              ? key.slice(0, i) + (key[i] ?? '') + key.slice(i)
-              : key.slice(0, i) + (key[i + 1] ?? '') + (key[i] ?? '') + key.slice(i + 2)
-        const full = [...path.slice(0, -1), typo]
-        if (schemaAt(configSchema, full) !== undefined) return true
-        const text = full.map((part, depth) => `${'  '.repeat(depth)}${part}:`).join('\n')
-        const lines = await refusal(`${text} 1\n`)
-        const line = lines.find(candidate =>
-          candidate.includes(`unknown key ${pathText(full)}: did you mean `),
-        )
-        // A typo may be as near to a neighbour (cert, ca); short keys have no room for a whole edit.
-        return line !== undefined || typo.length < 3
-      }),
-      { numRuns: 150 },
-    ),
-  )
 })
 
 t.test(
