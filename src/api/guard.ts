@@ -38,8 +38,11 @@ export class Guard {
     this.#onNetwork = !isLoopback(options.host)
   }
 
-  /** Before the route is known. Errors: FESCUE_FORBIDDEN. */
+  /** Before the route is known. Errors: FESCUE_FORBIDDEN, FESCUE_REQUEST_INVALID. */
   checkHost(request: IncomingMessage): void {
+    // RFC 9112 section 3.2; Node takes the first.
+    if ((request.headersDistinct.host?.length ?? 0) > 1)
+      throw new FescueError('FESCUE_REQUEST_INVALID', 'the request has two Host headers')
     const host = request.headers.host
     const name = host === undefined ? undefined : hostName(host)
     if (name !== undefined && this.#isOurs(name)) return

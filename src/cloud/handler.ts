@@ -52,7 +52,7 @@ export class Handler {
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://endpoint')
+    const url = urlOf(request)
     const [, version, what, device, records] = url.pathname.split('/')
     if (url.pathname === '/healthz') return json(response, { status: 'ok' })
     const method = request.method ?? 'GET'
@@ -60,8 +60,8 @@ export class Handler {
     if (isEvents && method === 'POST') return this.#events(request, response)
     if (version === 'v1' && what === 'devices' && method === 'GET') {
       if (device === undefined) return this.#devices(request, response)
-      if (records === undefined) return this.#device(request, response, decodeURIComponent(device), url)
-      if (records === 'records') return this.#records(request, response, decodeURIComponent(device), url)
+      if (records === undefined) return this.#device(request, response, decode(device), url)
+      if (records === 'records') return this.#records(request, response, decode(device), url)
     }
     throw new FescueError('FESCUE_NOT_FOUND', `nothing at ${method} ${url.pathname}`)
   }
@@ -133,6 +133,20 @@ export class Handler {
       if (response.destroyed) return
     }
     response.end(separator === '[' ? '[]\n' : ']\n')
+  }
+}
+
+function urlOf(request: IncomingMessage): URL {
+  const url = URL.parse(request.url ?? '/', 'http://endpoint')
+  if (url === null) throw new FescueError('FESCUE_REQUEST_INVALID', 'the target of the request is no path')
+  return url
+}
+
+function decode(level: string): string {
+  try {
+    return decodeURIComponent(level)
+  } catch {
+    throw new FescueError('FESCUE_REQUEST_INVALID', `the path has a broken escape: ${level}`)
   }
 }
 
