@@ -87,8 +87,11 @@ t.test('an item that keeps losing runs alone in the end', async t => {
 
 t.test('the first failure ends the run; what was in flight comes back without a charge', async t => {
   await using sandbox = createSandbox()
-  const code = `${head} exports.handler = async e => { if (e.bad) { await wait(20); throw new Error('no') } if (e.slow) await wait(5000); return 1 }`
+  const code = `${head} exports.handler = async e => { if (e.warm) await wait(300); if (e.bad) { await wait(20); throw new Error('no') } if (e.slow) await wait(5000); return 1 }`
   sandbox.load(specOf('fails', code, { concurrency: 4, timeoutMs: 10_000 }))
+  // The contexts that run side by side are made first.
+  const warm = Array.from({ length: 4 }, (_, n) => itemOf(n, { warm: 1 }, { orderKey: `k${n}` }))
+  await runBatch(sandbox, 'fails', warm)
   const items = [{ slow: 1 }, { bad: 1 }, {}, {}].map((event, n) => itemOf(n, event, { orderKey: `k${n}` }))
   const { end, results, elapsedMs } = await runBatch(sandbox, 'fails', items)
   t.match(end, { kind: 'failed', index: 1 })
@@ -134,4 +137,25 @@ t.test('publishing and logging go to the message whose handler did it', async t 
   }
   t.equal(logs.length, 40)
   for (const line of logs) t.equal(line.text, `of ${Number.parseInt(line.invocationId.slice(-12), 16)}`)
+})
+
+t.test('a failure costs its own context, not those beside it', async t => {
+  await using sandbox = createSandbox()
+  const code = `let runs = 0; const mine = Math.random(); ${head} exports.handler = async e => { runs++; if (e.bad) throw new Error('no'); await wait(e.ms); return { runs, mine } }`
+  sandbox.load(specOf('kept', code, { concurrency: 3, timeoutMs: 10_000 }))
+  const items = (events: object[]) => events.map((event, n) => itemOf(n, event, { orderKey: `k${n}` }))
+  const seen = ({ results }: Awaited<ReturnType<typeof runBatch>>) =>
+    [...results.values()].map(({ value }) => JSON.parse(value) as { runs: number; mine: number })
+  await runBatch(sandbox, 'kept', items([{ ms: 300 }, { ms: 300 }, { ms: 300 }]))
+  const { end } = await runBatch(sandbox, 'kept', items([{ bad: 1 }, { ms: 1 }, { ms: 1 }]))
+  t.match(end, { kind: 'failed', index: 0 })
+  const after = seen(await runBatch(sandbox, 'kept', items([{ ms: 300 }, { ms: 300 }, { ms: 300 }])))
+  t.ok(
+    after.some(({ runs }) => runs > 1),
+    'a context that did not fail is used on',
+  )
+  t.ok(
+    after.some(({ runs }) => runs === 1),
+    'the one that failed is another now',
+  )
 })

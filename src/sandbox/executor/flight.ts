@@ -60,3 +60,28 @@ export class Flight {
     clearTimeout(this.#timer)
   }
 }
+
+/**
+ * Time passes for all: which are over, and where the one with the least time left stands. While `head` computes, the others
+ * cannot go on: their time stands still.
+ */
+export function worstOf(
+  flights: Iterable<Flight>,
+  head: Flight | undefined,
+  elapsedMs: number,
+  timeoutMs: number,
+): {
+  readonly expired: readonly Flight[]
+  readonly progress: { readonly index: number; readonly leftMs: number; readonly moved: boolean } | undefined
+} {
+  const expired: Flight[] = []
+  let progress: { index: number; leftMs: number; moved: boolean } | undefined
+  for (const flight of flights) {
+    const waits = head !== undefined && head !== flight
+    const { leftMs, moved } = flight.use(waits ? 0 : elapsedMs, timeoutMs)
+    if (leftMs <= 0) expired.push(flight)
+    if (progress === undefined || leftMs < progress.leftMs)
+      progress = { index: flight.lane.current, leftMs, moved: moved || waits }
+  }
+  return { expired, progress }
+}

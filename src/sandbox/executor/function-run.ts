@@ -11,19 +11,19 @@
  */
 import type { EndedBody, ErrorBody, ProgressBody, WireSpec } from '#base/wire/executor-protocol.ts'
 import { decodeItems, type IsolateItems, partOfItems } from '#base/wire/items.ts'
-import { type Answer, Flight } from './flight.ts'
+import { type Answer, Flight, worstOf } from './flight.ts'
 import { FunctionIsolate } from './function-isolate.ts'
 import type { Lane } from './lane.ts'
 import { lossEnd, unhandledRejection } from './outcome.ts'
-import { walkRecords } from './record-walk.ts'
-import type { Run, RunServices } from './run.ts'
+import { involved, walkRecords } from './record-walk.ts'
+import { itemsFor, newRun, type Run, type RunServices } from './run.ts'
 import { SideBySide } from './side-by-side.ts'
-import { WorkQueue } from './work-queue.ts'
 
 type End = EndedBody['end']
-
 /** Milliseconds after its deadline at which a thread that still computes will not let go. */
 const salvageMs = 100
+/** Milliseconds that items beside a failed one may take to finish; later ones run again, uncharged. */
+const landMaxMs = 100
 /** Milliseconds that a dropped isolate may go on computing; at a deadline the daemon looks sooner. */
 const stuckMs = 1000
 
@@ -59,12 +59,7 @@ export class FunctionRun {
     const items = decodeItems(body, this.#spec.payload)
     if (this.#run === undefined) {
       if (items.first !== 0) return // Of a run that has ended.
-      this.#run = {
-        run: items.run,
-        queue: new WorkQueue(this.#spec.payload),
-        complete: false,
-        careful: false,
-      }
+      this.#run = newRun(items.run, this.#spec.payload)
       this.#watchedAt = performance.now()
       this.#sideBySide?.begin()
     }
@@ -86,6 +81,10 @@ export class FunctionRun {
       this.#end({ kind: 'broken', error: broken })
       return
     }
+    if (run.failure !== undefined) {
+      if (this.#flights.size === 0) this.#end({ kind: 'failed', ...run.failure })
+      return
+    }
     while (this.#services.ready()) {
       const lane = this.#idle[0]
       if (lane === undefined) {
@@ -93,7 +92,7 @@ export class FunctionRun {
           this.#openLane()
         break
       }
-      const items = this.#take(run)
+      const items = this.#mayStart() ? itemsFor(run, this.#sideBySide) : undefined
       if (items === undefined) break
       this.#idle.shift()
       this.#start(lane, items)
@@ -103,12 +102,6 @@ export class FunctionRun {
 
   #mayStart(): boolean {
     return this.#sideBySide?.mayStart(this.#flights.size) ?? true
-  }
-
-  #take(run: Run): IsolateItems | undefined {
-    if (!this.#mayStart()) return undefined
-    if (this.#sideBySide !== undefined) return run.queue.takeOne(this.#sideBySide.busyKeys)
-    return run.careful ? run.queue.takeOne(new Set()) : run.queue.takeChunk()
   }
 
   #openLane(): void {
@@ -185,7 +178,7 @@ export class FunctionRun {
       if (this.#run !== undefined && verdict.parts.length > 0)
         this.#services.records(this.#run.run, verdict.parts)
       if (verdict.kind === 'failed') {
-        this.#end({ kind: 'failed', index: verdict.index, error: verdict.error })
+        this.#failedBeside(flight, { index: verdict.index, error: verdict.error })
         return
       }
       if (verdict.kind === 'again') this.#run?.queue.putBack(flight.items)
@@ -205,6 +198,18 @@ export class FunctionRun {
       }
     }
     this.#goOn(flight)
+  }
+
+  /** Its context is lost. Others may finish what they have in hand, nothing new starts, then the run ends. */
+  #failedBeside(flight: Flight, failure: NonNullable<Run['failure']>): void {
+    const run = this.#run
+    if (run?.failure === undefined)
+      setTimeout(() => this.#run === run && this.#end({ kind: 'failed', ...failure }), landMaxMs)
+    if (run !== undefined) run.failure ??= failure
+    this.#flights.delete(flight)
+    this.#sideBySide?.land(flight)
+    flight.lane.close()
+    this.pump()
   }
 
   /** The lane has more to do: after a pause, an answer, a timer, or never. */
@@ -253,9 +258,8 @@ export class FunctionRun {
     const run = this.#run
     if (run === undefined) return
     const walked = walkRecords(flight.lane.take(), 0, 'logs')
-    const involved =
-      walked.results + (flight.lane.current >= 0 ? 1 : 0) + (walked.failure === undefined ? 0 : 1)
-    if (this.#sideBySide !== undefined || run.careful || involved <= 1) {
+    const alone = involved(walked, flight.lane.current) <= 1
+    if (this.#sideBySide !== undefined || run.careful || alone) {
       this.#services.records(run.run, walked.parts)
       this.#end({ kind: 'failed', index: flight.nextIndex, error: unhandledRejection(reason) })
       return
@@ -320,23 +324,29 @@ export class FunctionRun {
     const stuck = this.#entered.length > 0
     for (const flight of this.#flights) flight.stopTimer()
     if (end.kind !== 'done') {
-      for (const flight of this.#flights) flight.lane.close()
-      for (const lane of this.#idle) lane.close()
+      // Lanes that are idle beside a failure hold nothing that was not committed.
+      const clean = run.failure !== undefined && !stuck ? this.#idle : []
+      for (const lane of this.#idle) if (clean.length === 0) lane.close()
       this.#idle = []
+      for (const flight of this.#flights) flight.lane.close()
       this.#flights.clear()
       if (stuck) this.#giveUpIsolate()
-      else if (end.kind !== 'broken') void this.#freshen()
+      else if (end.kind !== 'broken') void this.#freshen(clean)
     }
-    this.#services.ended({ run: run.run, end })
+    const failed = run.failure && ({ kind: 'failed', ...run.failure } as const)
+    this.#services.ended({ run: run.run, end: failed ?? end })
   }
 
   /** A new context in the same isolate, or a new isolate when its memory is too full. */
-  async #freshen(): Promise<void> {
+  async #freshen(clean: readonly Lane[] = []): Promise<void> {
     const opening = {}
     this.#opening = opening
     const reusable = await this.#isolate.reusable()
     // Meanwhile another run may have ended badly: then it is that one's turn.
-    if (this.#opening !== opening) return
+    const mine = this.#opening === opening
+    if (mine && reusable && !this.#closed) this.#idle.push(...clean)
+    else for (const lane of clean) lane.close()
+    if (!mine) return
     this.#opening = undefined
     if (!reusable) this.#isolate.dispose()
     if (this.#closed) return
@@ -366,16 +376,9 @@ export class FunctionRun {
     if (run === undefined) return undefined
     if (loadLeftMs !== undefined && head === undefined)
       return { run: run.run, index: -1, leftMs: loadLeftMs, moved: false }
-    let worst: (ProgressBody & { moved: boolean }) | undefined
-    for (const flight of this.#flights) {
-      // While one lane computes, the others cannot go on: their time stands still.
-      const waits = head !== undefined && head !== flight
-      const { leftMs, moved } = flight.use(waits ? 0 : elapsedMs, this.#spec.timeoutMs)
-      if (leftMs <= 0) this.#giveUp(flight, { kind: 'expired', index: flight.lane.current })
-      if (worst === undefined || leftMs < worst.leftMs)
-        worst = { run: run.run, index: flight.lane.current, leftMs, moved: moved || waits }
-    }
-    return worst
+    const worst = worstOf(this.#flights, head, elapsedMs, this.#spec.timeoutMs)
+    for (const flight of worst.expired) this.#giveUp(flight, { kind: 'expired', index: flight.lane.current })
+    return worst.progress && { run: run.run, ...worst.progress }
   }
 
   heapBytes(): Promise<number> {

@@ -77,3 +77,8 @@ export function walkRecords(bytes: Buffer, elapsedMs: number, keep: 'all' | 'log
   for (const position of durations) bytes.writeDoubleLE(Math.min(clockStepsMs, elapsedMs / results), position)
   return { parts, results, failure }
 }
+
+/** How many items an entry has had in hand: those that wrote a record, and the one in the handler (-1: none). */
+export function involved({ results, failure }: Walked, current: number): number {
+  return results + (failure === undefined ? 0 : 1) + (current >= 0 ? 1 : 0)
+}
