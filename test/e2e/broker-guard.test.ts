@@ -214,6 +214,58 @@ t.test('a silent socket is closed after connectTimeoutMs', async t => {
   await client.closed
 })
 
+t.test(
+  'a CONNECT that comes byte by byte, or less than announced, is cut after connectTimeoutMs',
+  async t => {
+    const clock = new ManualClock()
+    await using rig = await BrokerRig.start({ clock })
+    const whole = mqtt.generate(connectPacket({ clientId: 'slow' }))
+    const announcesMore = Buffer.from(whole)
+    announcesMore[1] = 127
+    await using trickles = await RawClient.open(rig.port)
+    await using waits = await RawClient.open(rig.port)
+    waits.socket.write(announcesMore)
+    while (clock.alarms < 2) await new Promise(resolve => setImmediate(resolve))
+    for (const byte of whole.subarray(0, 9)) {
+      trickles.bytes(byte)
+      await new Promise(resolve => setImmediate(resolve))
+      clock.advance(500)
+    }
+    t.notOk(trickles.isClosed)
+    clock.advance(500)
+    await Promise.all([trickles.closed, waits.closed])
+    const line = { fields: { code: 'FESCUE_PACKET_MALFORMED' }, message: 'no CONNECT within 5000 ms' }
+    t.match(rig.lines, [line, line])
+  },
+)
+
+t.test('a CONNECT that announces less than it has is refused', async t => {
+  await using rig = await BrokerRig.start()
+  const bytes = Buffer.from(mqtt.generate(connectPacket({ clientId: 'less' })))
+  bytes[1] = (bytes[1] ?? 0) - 3
+  await using client = await RawClient.open(rig.port)
+  client.bytes(...bytes)
+  await client.closed
+  t.match(rig.lines, [{ fields: { code: 'FESCUE_PACKET_MALFORMED' } }])
+})
+
+t.test(
+  'D6: half-open connections beyond their number are turned away with a line, and leave room again',
+  async t => {
+    await using rig = await BrokerRig.start({ limits: { unauthenticatedMax: 50, connectTimeoutMs: 1_000 } })
+    await using healthy = await RawClient.connect(rig.port)
+    const sockets = await Promise.all(Array.from({ length: 120 }, () => RawClient.open(rig.port)))
+    for (const { socket } of sockets) socket.write(Buffer.of(0x10, 0x7f))
+    await healthy.roundTrip()
+    await Promise.all(sockets.map(socket => socket.closed))
+    t.ok(rig.lines.some(({ fields }) => fields.bound === 'unauthenticatedMax'))
+    t.ok(rig.lines.length <= 31, `lines are bounded: ${rig.lines.length}`)
+    await using after = await RawClient.connect(rig.port)
+    await after.roundTrip()
+    t.equal(rig.broker.clients.count, 2)
+  },
+)
+
 t.test('keep-alive: 1.5 times the interval of silence, and every packet counts [MQTT-3.1.2-24]', async t => {
   const clock = new ManualClock()
   await using rig = await BrokerRig.start({ clock })
