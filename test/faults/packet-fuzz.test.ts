@@ -19,10 +19,10 @@ t.test('a session is made of its seed alone', async t => {
   t.same([...kinds].sort(), ['damaged', 'refused', 'served'])
 })
 
-t.test('1,000 sessions beside a healthy pair', async t => {
+t.test('700 sessions beside a healthy pair', async t => {
   const random = seededRandom()
   t.comment(`SEED=${random.seed}`)
-  const { violations, culprit, ...report } = await fuzzRun({ random, sessions: 1_000 })
+  const { violations, culprit, ...report } = await fuzzRun({ random, sessions: 700 })
   t.comment(JSON.stringify(report))
   t.same({ violations, culprit }, { violations: [], culprit: undefined })
   t.ok(report.neighbourMessages > 20, `${report.neighbourMessages} messages of the healthy pair`)
@@ -60,7 +60,7 @@ async function reportOf(canary: Canary): Promise<FuzzReport> {
   return await fuzzRun({
     random: seededRandom(1),
     sessions: 600,
-    shrinkTriesMax: 5,
+    shrinkTriesMax: 3,
     nodeArgs: ['--import', hook],
     environment: { CANARY_BUILD: JSON.stringify(canary) },
   })

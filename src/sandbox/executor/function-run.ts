@@ -100,9 +100,7 @@ export class FunctionRun {
     if (this.#flights.size === 0 && run.queue.empty && run.complete) this.#end({ kind: 'done' })
   }
 
-  #mayStart(): boolean {
-    return this.#sideBySide?.mayStart(this.#flights.size) ?? true
-  }
+  readonly #mayStart = (): boolean => this.#sideBySide?.mayStart(this.#flights.size) ?? true
 
   #openLane(): void {
     if (this.#opening !== undefined) return
