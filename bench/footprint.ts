@@ -1,7 +1,14 @@
-/** What a device pays before any load: from start to ready, and memory with ten functions that were just called. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+/**
+ * What a device pays before any load: from start to ready, and memory with ten functions that were just called.
+ *
+ *   npm run build && bin/node bench/footprint.ts        the checkout beside the package in dist/
+ *
+ * Other processes of the same Node share its pages and make the proportional figures smaller: stop them first.
+ */
+import { mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { executorsOf, startFescue } from '../test/harness/processes.ts'
+import { executorsOf, mainFile, root, startFescue } from '../test/harness/processes.ts'
 
 export interface Footprint {
   readonly functions: number
@@ -15,8 +22,8 @@ export interface Footprint {
 const functions = 10
 const settleMs = 3_000
 
-/** Starts twice on one folder: the second start, as after a reboot, is the one measured. */
-export async function measureFootprint(folder: string): Promise<Footprint> {
+/** Starts twice on one folder: the second start, as after a reboot, is the one measured. `main`: a bundle's entry. */
+export async function measureFootprint(folder: string, main?: string): Promise<Footprint> {
   const source =
     "import { publish, state } from 'fescue'\nexport const handler = async () => state.set('n', 1)\n"
   for (let i = 0; i < functions; i++) {
@@ -32,7 +39,12 @@ export async function measureFootprint(folder: string): Promise<Footprint> {
   )
   const data = join(folder, 'data')
   const start = () =>
-    startFescue(['start', '--config', config, '--data', data, '--functions', join(folder, 'functions')])
+    startFescue(
+      ['start', '--config', config, '--data', data, '--functions', join(folder, 'functions')],
+      [],
+      {},
+      main,
+    )
   await (await start()).stop()
   const startedAt = performance.now()
   const daemon = await start()
@@ -61,4 +73,12 @@ export async function measureFootprint(folder: string): Promise<Footprint> {
 export async function proportionalMb(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')
   return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0) / 1024
+}
+
+if (import.meta.main) {
+  for (const main of [mainFile, join(root, 'dist/lib/main.js')]) {
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'fescue-footprint-'))
+    const footprint = await measureFootprint(folder.path, main)
+    process.stdout.write(`${JSON.stringify({ main: main.slice(root.length + 1), ...footprint })}\n`)
+  }
 }

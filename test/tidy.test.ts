@@ -26,7 +26,9 @@ const offlineVerbs = new Set(['start', 'dev', 'cloud', 'devices', 'check'])
 
 const fileMaxLines = 400
 const sources = globSync('src/**/*.{ts,js,cjs}', { cwd: root }).filter(path => !path.endsWith('.d.ts'))
-const tests = globSync('{test,bench}/**/*.ts', { cwd: root }).filter(path => !path.includes('node_modules'))
+const tests = globSync('{test,bench,packaging}/**/*.ts', { cwd: root }).filter(
+  path => !path.includes('node_modules'),
+)
 const text = (path: string) => readFileSync(join(root, path), 'utf8')
 const folderOf = (path: string) => path.split('/')[1] ?? ''
 
@@ -133,6 +135,12 @@ t.test('nothing is left over: TODO, any, skipped tests, console, sleeps', async 
     )
     note(
       path,
+      'import.meta is another file in a package: ask base/installation.ts',
+      /\bimport\.meta\b/.test(source.replace(/\/\*\*[\s\S]*?\*\//g, '')) &&
+        path !== 'src/base/installation.ts',
+    )
+    note(
+      path,
       'global fetch loads undici',
       /(?<![.\w])fetch\(/.test(source) && !path.startsWith('src/dashboard') && !path.startsWith('src/guest'),
     )
@@ -145,7 +153,7 @@ t.test('nothing is left over: TODO, any, skipped tests, console, sleeps', async 
 })
 
 t.test('a test file mirrors its source file, or lives in a folder of behaviours', async t => {
-  const behaviours = new Set(['e2e', 'faults', 'conformance', 'fakes', 'browser'])
+  const behaviours = new Set(['packaging', 'e2e', 'faults', 'conformance', 'fakes', 'browser'])
   const problems: string[] = []
   for (const path of tests.filter(each => each.endsWith('.test.ts'))) {
     const [, folder = '', ...rest] = path.split('/')

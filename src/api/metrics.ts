@@ -6,9 +6,11 @@
  * `labelSetsMax` goes to one shared set with every value `other`, so that names from outside cannot grow the
  * memory (D6).
  */
-import { createRequire } from 'node:module'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import Counter from 'prom-client/lib/counter.js'
+import Gauge from 'prom-client/lib/gauge.js'
+import Histogram from 'prom-client/lib/histogram.js'
+import Registry from 'prom-client/lib/registry.js'
 import type { Labels, Metrics } from '#base/metrics.ts'
 
 /** What `/metrics` answers. */
@@ -24,27 +26,8 @@ const buckets = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 /** How often the event-loop delay is looked at: ten wake-ups a second. */
 const delayResolutionMs = 100
 
-type RegistryClass = typeof Registry
-interface Parts {
-  readonly Registry: RegistryClass
-  readonly Counter: typeof Counter
-  readonly Gauge: typeof Gauge
-  readonly Histogram: typeof Histogram
-}
-
-function loadParts(): Parts {
-  const require = createRequire(import.meta.url)
-  return {
-    Registry: require('prom-client/lib/registry'),
-    Counter: require('prom-client/lib/counter'),
-    Gauge: require('prom-client/lib/gauge'),
-    Histogram: require('prom-client/lib/histogram'),
-  }
-}
-
 export class PromMetrics implements Metrics, Exposition {
-  readonly #parts = loadParts()
-  readonly #registry = new this.#parts.Registry()
+  readonly #registry = new Registry()
   readonly #labelSets = new Map<string, Set<string>>()
 
   get contentType(): string {
@@ -56,19 +39,19 @@ export class PromMetrics implements Metrics, Exposition {
   }
 
   counter(name: string, help: string, labels: Labels = {}): { add(amount?: number): void } {
-    const metric = this.#metric<Counter>(this.#parts.Counter, name, help, Object.keys(labels))
+    const metric = this.#metric<Counter>(Counter, name, help, Object.keys(labels))
     const child = metric.labels(this.#bounded(name, labels))
     return { add: amount => child.inc(amount) }
   }
 
   gauge(name: string, help: string, labels: Labels = {}): { set(value: number): void } {
-    const metric = this.#metric<Gauge>(this.#parts.Gauge, name, help, Object.keys(labels))
+    const metric = this.#metric<Gauge>(Gauge, name, help, Object.keys(labels))
     const child = metric.labels(this.#bounded(name, labels))
     return { set: value => child.set(value) }
   }
 
   histogram(name: string, help: string, labels: Labels = {}): { observe(seconds: number): void } {
-    const metric = this.#metric<Histogram>(this.#parts.Histogram, name, help, Object.keys(labels), {
+    const metric = this.#metric<Histogram>(Histogram, name, help, Object.keys(labels), {
       buckets,
     })
     const child = metric.labels(this.#bounded(name, labels))
@@ -82,7 +65,7 @@ export class PromMetrics implements Metrics, Exposition {
     read: () => Iterable<{ labels: Labels; value: number }>,
   ): void {
     const isCounter = name.endsWith('_total')
-    const metric = new this.#parts.Gauge({
+    const metric = new Gauge({
       name,
       help,
       labelNames: [...labelNames],

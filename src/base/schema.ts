@@ -5,9 +5,10 @@
  *   schema ── compileSchema ──► Check ── value ──► SchemaProblem[] ── checkDocument ──► Problem[] (file:line:column)
  *
  * All errors are found at once. `examples` of a schema stand in the message of a broken `pattern`; the value of
- * a key with `writeOnly` (a secret) is never shown. ajv is loaded with the first schema: it costs 5 MB with it.
+ * a key with `writeOnly` (a secret) is never shown. ajv is loaded with the first schema that was not compiled ahead: it costs 5 MB.
  */
-import type { ErrorObject } from 'ajv'
+import type { ErrorObject, ValidateFunction } from 'ajv'
+import { compiledCheck } from './compiled-schemas.ts'
 import { nearest } from './nearest.ts'
 import { type KeyPath, type Problem, pathText, problemsMax, type SourceDocument } from './yaml-document.ts'
 
@@ -40,26 +41,32 @@ export type Check = (value: unknown) => readonly SchemaProblem[]
 /** Characters of a wrong value that are shown. */
 const shownValueMax = 60
 
-/** Compiles a schema. Unknown keywords in it are an error: schemas are ours. */
+/** Without the meta-schema and the optimizer a compilation leaves 4 MB less behind; tests check the schemas. */
+export const ajvOptions = {
+  allErrors: true,
+  verbose: true,
+  allowUnionTypes: true,
+  meta: false,
+  validateSchema: false,
+  code: { optimize: false },
+} as const
+
+/** Compiles a schema, unless that was done ahead. Unknown keywords in it are an error: schemas are ours. */
 export async function compileSchema(schema: object): Promise<Check> {
-  const { Ajv } = await import('ajv')
-  // Without the meta-schema and the optimizer a compilation leaves 4 MB less behind; tests check the schemas.
-  const ajv = new Ajv({
-    allErrors: true,
-    verbose: true,
-    allowUnionTypes: true,
-    meta: false,
-    validateSchema: false,
-    code: { optimize: false },
-  })
   const { $schema: _, ...rules } = schema as { $schema?: string }
-  const validate = ajv.compile(rules)
+  const validate = compiledCheck(rules) ?? (await compile(rules))
   return value => {
     if (validate(value)) return []
     return (validate.errors ?? [])
       .slice(0, problemsMax)
       .flatMap(error => problemOf(error, schema as SchemaNode))
   }
+}
+
+async function compile(rules: object): Promise<ValidateFunction> {
+  // By its default: in a bundle a CommonJS package that loads lazily has no other export.
+  const { Ajv } = (await import('ajv')).default
+  return new Ajv(ajvOptions).compile(rules)
 }
 
 /** The document's own problems, or those against the schema with their places. */

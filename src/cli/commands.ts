@@ -68,6 +68,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     kind: 'client',
     load: () => import('./devices.ts'),
   },
+  'first-boot': {
+    summary: 'Take the identity of this device from a file on the boot partition',
+    kind: 'client',
+    load: () => import('./first-boot.ts'),
+  },
   'dead-letters': {
     summary: 'List, retry and drop the messages that a function could not take',
     kind: 'client',

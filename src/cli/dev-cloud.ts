@@ -6,9 +6,9 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type ErrorCode, errorTable, FescueError } from '#base/errors.ts'
+import { installation } from '#base/installation.ts'
 
 export interface DevCloudOptions {
   readonly port: number
@@ -24,12 +24,11 @@ export interface DevCloud extends AsyncDisposable {
 
 /** Lines from before it serves: shown then, or the reason why it does not. */
 const saidLinesMax = 20
-const mainFile = join(import.meta.dirname, '..', 'main.ts')
 
 /** Starts it and waits until it serves. Errors: the one that it ended with, else FESCUE_INTERNAL. */
 export async function startDevCloud(options: DevCloudOptions): Promise<DevCloud> {
   const args = [
-    mainFile,
+    installation.mainFile,
     'cloud',
     '--port',
     String(options.port),

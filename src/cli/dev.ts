@@ -8,9 +8,11 @@
  * Data stays in data/dev from one start to the next, as on a device. What the simulated sensors said does not:
  * missed schedules are skipped, and readings and averages expire (`ttl` in the samples and in the config).
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { systemClock } from '#base/clock.ts'
+import { installation } from '#base/installation.ts'
 import type { DeviceConfig } from '#config/device-config.ts'
 import { ApiClient } from './api-client.ts'
 import { daemonOf } from './daemon-target.ts'
@@ -47,7 +49,7 @@ export function build(terminal: Terminal): Command {
     .description('Runs daemon, cloud endpoint, sample functions and simulated sensors on this machine.')
     .option('-c, --config <file>', 'the config file [default: device-config/fescue.yaml]')
     .option('--data <dir>', 'the data folder [default: data/dev]')
-    .option('--functions <dir>', 'the folder of functions [default: functions]')
+    .option('--functions <dir>', 'the folder of functions [default: functions, else the samples]')
     .option('--mqtt-port <port>', 'the MQTT port; another one is taken when it is not free', parsePort)
     .option('--http-port <port>', 'the port of API and page, likewise', parsePort)
     .option('--cloud-port <port>', 'the port of the cloud endpoint, likewise', parsePort)
@@ -55,8 +57,9 @@ export function build(terminal: Terminal): Command {
     .action((options: DevOptions) => dev(options, terminal))
 }
 
-async function dev(options: DevOptions, terminal: Terminal): Promise<void> {
+async function dev(given: DevOptions, terminal: Terminal): Promise<void> {
   const screen = new DevScreen(terminal)
+  const options = withSamples(given, terminal)
   const wanted = await readConfig(
     { ...options, data: options.data ?? terminal.env.FESCUE_DATA ?? devDataFolder(terminal.cwd) },
     terminal,
@@ -113,6 +116,19 @@ async function choosePorts(config: DeviceConfig, options: DevOptions, screen: De
     choose('the cloud endpoint', '127.0.0.1', options.cloudPort ?? cloudPort(config)),
   ])
   return { mqtt, http, cloud }
+}
+
+/** In a folder that has no functions, or no config: the samples, and the config that goes with them. */
+function withSamples(options: DevOptions, { env, cwd }: Terminal): DevOptions {
+  const functions = options.functions ?? env.FESCUE_FUNCTIONS
+  const config = options.config ?? env.FESCUE_CONFIG
+  return {
+    ...options,
+    ...(config === undefined &&
+      !existsSync(join(cwd, 'device-config/fescue.yaml')) && { config: installation.deviceConfig }),
+    ...(functions === undefined &&
+      !existsSync(join(cwd, 'functions')) && { functions: installation.functions }),
+  }
 }
 
 const cloudPortDefault = 8585

@@ -27,7 +27,7 @@ export interface Replaceable {
 /** A young generation of 4 MiB, and an old one that is cleaned when it has grown by 30 percent. */
 export const serverFlags: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=30']
 /** glibc's arenas: LevelDB's threads would each keep their own. */
-const arenasMax = '2'
+export const arenasMax = '2'
 
 export function compileCacheFolder(env: Environment): string {
   return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fescue')

@@ -1,16 +1,20 @@
 /** `fescue start`: the daemon in the foreground, logging JSON lines; for systemd, containers and terminals. */
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { systemClock } from '#base/clock.ts'
+import type { DeviceConfig } from '#config/device-config.ts'
 import { parsePort } from './numbers.ts'
 import { type ConfigOptions, readableConfig } from './read-config.ts'
 import { serveUntil } from './service-life.ts'
 import { withRemedy } from './start-error.ts'
+import { systemNotifier } from './start-notify.ts'
 import type { Terminal } from './terminal.ts'
 
 interface StartOptions extends ConfigOptions {
   readonly mqttHost?: string
   readonly mqttPort?: number
   readonly httpPort?: number
+  readonly firstDevice?: string
 }
 
 const help = `
@@ -42,6 +46,7 @@ export function build(terminal: Terminal): Command {
       'the port of API and page; 0 picks a free one [env: FESCUE_HTTP_PORT]',
       parsePort,
     )
+    .option('--first-device <name>', 'add this device when there is none, and print its password, once')
     .addHelpText('after', help)
     .action((options: StartOptions) => start(options, terminal))
 }
@@ -59,6 +64,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
     'http.port': options.httpPort,
   })
   const { config } = source.loaded
+  if (options.firstDevice !== undefined) await greetFirstDevice(config, options.firstDevice, terminal)
   const [{ startDaemon }, { startLogger }] = await Promise.all([
     import('#daemon/daemon.ts'),
     import('./start-logger.ts'),
@@ -79,5 +85,20 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   terminal.stdout.write(`${JSON.stringify({ level: 'info', time: new Date().toISOString(), ...ready })}\n`)
   hungUp = () => void daemon.reload()
   if (pending) hungUp()
+  const notifier = systemNotifier(terminal.env, process.pid, problem =>
+    logger.warn({ part: 'systemd' }, problem),
+  )
+  notifier?.ready(`MQTT on port ${daemon.mqttPort}, API on port ${daemon.httpPort}`, () => daemon.alive())
+  terminal.signal.addEventListener('abort', () => notifier?.stopping(), { once: true })
   await serveUntil(daemon, terminal.signal)
+}
+
+async function greetFirstDevice(config: DeviceConfig, name: string, terminal: Terminal): Promise<void> {
+  const { addFirstDevice } = await import('./start-first-device.ts')
+  const password = await addFirstDevice(config, name)
+  if (password === undefined) return
+  terminal.stderr.write(`First start: devices connect with this name and password, which is not shown again.
+  mqtt   ${name}   ${password}
+  more   fescue devices add NAME
+  page   port ${config.http.port}, with the token in ${join(config.data, 'token')}\n`)
 }

@@ -1,7 +1,7 @@
 /**
- * Three layers become one tree, and each value remembers where it came from.
+ * Layers become one tree, and each value remembers where it came from.
  *
- *   file  <  environment FESCUE_<KEY>  <  flags --key
+ *   identity of the data folder  <  file  <  environment FESCUE_<KEY>  <  flags --key
  *
  * A variable's name is its key path in upper snake case: `mqtt.maxPacketBytes` is FESCUE_MQTT_MAX_PACKET_BYTES.
  * Lists and maps of free names are one variable in YAML: FESCUE_ROUTES='[{filter: alarms/#}]'.
@@ -44,6 +44,8 @@ export interface Layers {
 export interface LayerInput {
   readonly document: SourceDocument | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
+  /** Name and cloud of this device (identity.ts), for what no other layer sets. */
+  readonly identity?: SourceDocument
   /** By dotted key path: `{ 'mqtt.port': '1884' }`; undefined values are skipped. */
   readonly flags: Readonly<Record<string, string | number | boolean | undefined>>
   /** Folder at which relative paths of flags and variables start. */
@@ -93,6 +95,8 @@ export function mergeLayers(input: LayerInput): Layers {
     const origin: Origin = { kind: 'flag', where: flagName(path) }
     set(path, typeof given === 'string' ? typedValue(path, given, origin.where, problems) : given, origin)
   }
+  for (const [path, own] of identityValues(input.identity, value))
+    set(path, own, { kind: 'file', where: input.identity?.whereOf(path, 'value') ?? '' })
   const originOf = (path: KeyPath, part: 'key' | 'value' = 'key'): Origin => {
     for (let length = path.length; length > 0; length--) {
       const origin = origins.get(pathText(path.slice(0, length)))
@@ -113,6 +117,23 @@ export function mergeLayers(input: LayerInput): Layers {
 
 function serviceLinksText(variables: readonly string[]): string {
   return `passed over ${variables.join(', ')}: set by an orchestrator for a service of this name, no config keys`
+}
+
+/** What an identity adds: keys that stand nowhere else, and no second word on a cloud that is described elsewhere. */
+function identityValues(
+  identity: SourceDocument | undefined,
+  value: Record<string, unknown>,
+): readonly (readonly [string[], unknown])[] {
+  const url = existsAt(value, ['uplink', 'url']) || existsAt(identity?.value, ['uplink', 'url'])
+  // A token alone waits for the cloud that it is for.
+  const described = existsAt(value, ['uplinks', 'default']) || !url
+  const token = existsAt(value, ['uplink', 'token'])
+  return [['device'], ['uplink', 'url'], ['uplink', 'tokenFile']].flatMap(path => {
+    const isUplink = path[0] === 'uplink'
+    if (existsAt(value, path) || (isUplink && described) || (path[1] === 'tokenFile' && token)) return []
+    const own = valueAt(identity?.value, path)
+    return own === undefined ? [] : [[path, own] as const]
+  })
 }
 
 function unknownVariable(variable: string, known: readonly string[]): Problem {
@@ -155,10 +176,14 @@ function setAt(tree: Record<string, unknown>, path: readonly string[], value: un
 }
 
 function existsAt(value: unknown, path: KeyPath): boolean {
+  return valueAt(value, path) !== undefined
+}
+
+function valueAt(value: unknown, path: KeyPath): unknown {
   let node = value
   for (const key of path) {
-    if (typeof node !== 'object' || node === null || !Object.hasOwn(node, key)) return false
+    if (typeof node !== 'object' || node === null || !Object.hasOwn(node, key)) return undefined
     node = (node as Record<string | number, unknown>)[key]
   }
-  return true
+  return node
 }

@@ -2,11 +2,12 @@
  * The device config: file, environment and flags become one frozen `DeviceConfig`, or one error with all that
  * is wrong, each with its place and the mend.
  *
- *   file ──┐                                       files beside: config-schema (every key once), layers,
+ *   file ──┐       (below the file: identity.ts)   files beside: config-schema (every key once), layers,
  *   env ───┼─ layers ─ schema ─ cross checks ─►    defaults, cross-checks, resolve-config, route-name,
  *   flags ─┘            resolve ─► DeviceConfig    effective-config, config-changes, key-docs; devices, secret, token live in DIR
  */
 import { open } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { FescueError } from '#base/errors.ts'
 import { compileSchema } from '#base/schema.ts'
 import {
@@ -22,6 +23,7 @@ import { crossChecks } from './cross-checks.ts'
 import { deepFreeze, withDefaults } from './defaults.ts'
 import type { DeviceConfig } from './device-config.ts'
 import type { Finding } from './finding.ts'
+import { readIdentity } from './identity.ts'
 import { type Layers, mergeLayers, type Origin } from './layers.ts'
 import { resolveConfig } from './resolve-config.ts'
 
@@ -61,7 +63,9 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
 /** As `loadConfig`, with what is wrong as data. Errors: FESCUE_CONFIG_UNREADABLE. */
 export async function inspectConfig(options: LoadConfigOptions): Promise<Inspection> {
   const document = options.file === undefined ? undefined : await readDocument(options.file)
-  const layers = mergeLayers({ ...options, flags: options.flags ?? {}, document })
+  const given = { ...options, flags: options.flags ?? {}, document }
+  const identity = await readIdentity(dataFolderOf(mergeLayers(given)))
+  const layers = mergeLayers({ ...given, ...(identity && { identity }) })
   if (document !== undefined && document.problems.length > 0) return invalid(layers.problems)
   const check = await compileSchema(configSchema)
   const found = check(layers.value).map(({ path, part, message }) => ({
@@ -82,6 +86,11 @@ export async function inspectConfig(options: LoadConfigOptions): Promise<Inspect
 
 function invalid(problems: readonly Problem[]): Inspection {
   return { kind: 'invalid', problems }
+}
+
+/** Known before the rest is: what lies there is the lowest layer. */
+function dataFolderOf({ value, folderOf }: Layers): string {
+  return resolve(folderOf(['data']), String(value.data ?? configSchema.properties.data.default))
 }
 
 async function readDocument(file: string): Promise<SourceDocument> {

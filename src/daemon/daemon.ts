@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { type Api, startApi } from '#api/api.ts'
 import { observeProcess, PromMetrics } from '#api/metrics.ts'
 import type { Clock } from '#base/clock.ts'
+import { installation } from '#base/installation.ts'
 import type { Logger } from '#base/logger.ts'
 import type { Service } from '#base/service.ts'
 import { startBroker } from '#broker/broker.ts'
@@ -50,6 +51,8 @@ export interface Daemon extends Service {
   readonly httpPort: number
   /** Reads the configuration again; see `reconfigure.ts`. Never rejects: what came of it stands in the log. */
   reload(): Promise<void>
+  /** Resolves when the database has answered: for a watchdog, which takes no answer for an answer. */
+  alive(): Promise<void>
 }
 
 /** What the API's backend delegates to. */
@@ -133,13 +136,13 @@ export async function startDaemon(source: ConfigSource, options: DaemonOptions):
       http: config.http,
       token: await openToken(config.data),
       metrics,
-      pages: join(import.meta.dirname, '../dashboard'),
+      pages: installation.dashboard,
       clock,
       logger: logger.child({ part: 'api' }),
     }),
   )
   backend.httpPort = api.port
-  return new RunningDaemon({ api, broker, invoker, uplink }, reconfigure, starting.move())
+  return new RunningDaemon({ api, broker, invoker, uplink }, store, reconfigure, starting.move())
 }
 
 async function openStoreOf(config: DeviceConfig, clock: Clock, logger: Logger): Promise<Store> {
@@ -165,12 +168,14 @@ interface Services {
 class RunningDaemon implements Daemon {
   readonly name = 'daemon'
   readonly #services: Services
+  readonly #store: Store
   readonly #reconfigure: Reconfigure
   readonly #stack: AsyncDisposableStack
   #draining: Promise<void> | undefined
 
-  constructor(services: Services, reconfigure: Reconfigure, stack: AsyncDisposableStack) {
+  constructor(services: Services, store: Store, reconfigure: Reconfigure, stack: AsyncDisposableStack) {
     this.#services = services
+    this.#store = store
     this.#reconfigure = reconfigure
     this.#stack = stack
   }
@@ -187,6 +192,10 @@ class RunningDaemon implements Daemon {
     if (this.#draining !== undefined) return
     // It is in the log.
     await this.#reconfigure.reload().catch(() => {})
+  }
+
+  async alive(): Promise<void> {
+    await this.#store.get('watchdog', 'none')
   }
 
   /** Any part that ends or breaks ends the daemon. */

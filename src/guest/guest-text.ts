@@ -5,10 +5,12 @@
  * `export` go, and the rest follows in the order below within one function, whose value is `boot`. So guest files are
  * ordinary typed modules for the editor, the type checker and the tests, and no bundler is needed on a
  * device. They keep two rules: every top-level name is unique among them, and nothing is imported from elsewhere.
- * A published build has the text made already and passes it in.
+ * A package has the text made already.
  */
 import { readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
+import { dirname, join } from 'node:path'
+import { installation } from '#base/installation.ts'
 
 /** Guest files, each after those it needs while it is evaluated. */
 export const guestFiles: readonly string[] = [
@@ -49,18 +51,23 @@ function stripTypes(source: string): string {
 
 /** One file's code without types, comments, imports and exports. Comments stand on lines of their own. */
 export function plainScript(source: string): string {
-  return stripTypes(source)
-    .replace(/^import\b[^;]*?\bfrom '[^']*'/gm, '')
-    .replace(/^ *\/\*\*[\s\S]*?\*\//gm, '')
-    .replace(/^ *\/\/.*$/gm, '')
-    .replace(/^export (?=(?:async )?(?:const|let|class|function|abstract)\b)/gm, '')
-    .replace(/[ \t]+$/gm, '')
-    .replace(/\n{2,}/g, '\n')
+  return (
+    stripTypes(source)
+      .replace(/^import\b[^;]*?\bfrom '[^']*'/gm, '')
+      .replace(/^ *\/\*\*[\s\S]*?\*\//gm, '')
+      .replace(/^ *\/\/.*$/gm, '')
+      .replace(/^export (?=(?:async )?(?:const|let|class|function|abstract)\b)/gm, '')
+      .replace(/[ \t]+$/gm, '')
+      .replace(/\n{2,}/g, '\n')
+      // One character of another alphabet makes V8 keep two bytes for each of the text, in every isolate.
+      .replace(/[^\0-\x7f]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  )
 }
 
 /** The sources of the guest, in their order. */
 export function guestSources(): string[] {
-  return guestFiles.map(file => readFileSync(new URL(file, import.meta.url), 'utf8'))
+  const folder = join(dirname(installation.mainFile), 'guest')
+  return guestFiles.map(file => readFileSync(join(folder, file), 'utf8'))
 }
 
 /** The text to compile: its value is `boot` (boot.ts). */

@@ -3,13 +3,13 @@
  *
  * In a checkout the program is one text made from the sources, as the guest's is: types stripped here, so that the
  * executor, which would need 20 MB and 100 ms more for it, need not; imports among the files dropped, those of Node
- * merged. It goes in over standard input. So an executor may read one file, the native module. A published build has the
- * texts made already and passes its own `ExecutorFiles`.
+ * merged. It goes in over standard input. So an executor may read one file, the native module. A package has the
+ * same texts made already.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { installation } from '#base/installation.ts'
 import { guestSources, guestText, plainScript } from '#guest/guest-text.ts'
 import { cachedTexts } from './text-cache.ts'
 
@@ -26,12 +26,10 @@ export interface ExecutorFiles {
   readonly buffer: string
 }
 
-const require = createRequire(import.meta.url)
-
 /** The folder of an installed package, or undefined. */
 function packageFolder(name: string): string | undefined {
   try {
-    return dirname(require.resolve(`${name}/package.json`))
+    return dirname(createRequire(installation.mainFile).resolve(`${name}/package.json`))
   } catch {
     return undefined
   }
@@ -62,7 +60,7 @@ export function bufferLibrary(): string {
     return load('buffer').Buffer })()`
 }
 
-const sources = fileURLToPath(new URL('..', import.meta.url))
+const sources = dirname(installation.mainFile)
 const nodeImport = /^import \{([^}]*)\} from '(node:[a-z_/]+)'/gm
 const ownImport = /^import (?!type\b)[^;]*? from '(#[^']+|\.[^']+)'/gm
 
@@ -102,7 +100,31 @@ function executorText(): string {
   return `${lines.join('\n')}\n${bodies.join('\n')}`
 }
 
-/** Those of a checkout, the texts from `cacheFolder` when they are there. Reads some fifty small files: to be called once. */
+/** Those of this installation. To be called once: reads some fifty small files in a checkout, three in a package. */
+export function executorFiles(cacheFolder?: string): ExecutorFiles {
+  return installation.prepared === undefined
+    ? checkoutFiles(cacheFolder)
+    : preparedFiles(installation.prepared)
+}
+
+/** Names of the texts in a package, as packaging/build.ts writes them. */
+export const preparedNames = { program: 'executor.mjs', guest: 'guest.js', buffer: 'buffer.js' } as const
+
+function preparedFiles(folder: string): ExecutorFiles {
+  const text = (name: string) => readFileSync(join(folder, 'texts', name), 'utf8')
+  const { arch, platform, versions } = process
+  const native = join(folder, 'native', `${platform}-${arch}`, `isolated-vm.abi${versions.modules}.node`)
+  if (!existsSync(native))
+    throw new Error(`no sandbox for Node ${versions.node} on ${platform}-${arch}: ${native}`)
+  return {
+    program: { kind: 'text', text: text(preparedNames.program) },
+    native,
+    guest: text(preparedNames.guest),
+    buffer: text(preparedNames.buffer),
+  }
+}
+
+/** Those of a checkout, the texts from `cacheFolder` when they are there. */
 export function checkoutFiles(cacheFolder?: string): ExecutorFiles {
   const sources = [...executorSources().values(), ...guestSources()]
   const { program, guest } = cachedTexts(cacheFolder, sources, () => ({

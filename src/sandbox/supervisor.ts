@@ -14,7 +14,7 @@ import { type Clock, systemClock } from '#base/clock.ts'
 import { FescueError } from '#base/errors.ts'
 import { type Logger, silentLogger } from '#base/logger.ts'
 import { type Metrics, noMetrics } from '#base/metrics.ts'
-import { checkoutFiles, type ExecutorFiles } from './executor-files.ts'
+import { type ExecutorFiles, executorFiles } from './executor-files.ts'
 import { type Death, ExecutorProcess } from './executor-process.ts'
 import { HostedFunction, type Place } from './hosted-function.ts'
 import { MemoryFence } from './memory-fence.ts'
@@ -182,7 +182,7 @@ export class Supervisor implements Sandbox {
 
   /** Made when the first executor is started, so that a daemon without functions pays nothing. */
   #filesOnce(): ExecutorFiles {
-    this.#files ??= checkoutFiles(this.#cacheFolder)
+    this.#files ??= executorFiles(this.#cacheFolder)
     return this.#files
   }
 

@@ -75,7 +75,9 @@ t.test('each guarantee names the test that holds it', async t => {
 
 t.test('commands that are named exist', async t => {
   const named = [...readme.matchAll(/`fescue ([a-z-]+)/g)].map(([, name = '']) => name)
-  const called = typed.flatMap(line => /npm run (?:-s )?fescue -- ([a-z-]+)/.exec(line)?.[1] ?? [])
+  const called = typed.flatMap(
+    line => /(?:^(?:sudo )?fescue|npm run (?:-s )?fescue --) ([a-z-]+)/.exec(line)?.[1] ?? [],
+  )
   t.ok(called.length > 1)
   for (const name of new Set([...named, ...called])) t.ok(Object.hasOwn(commands, name), name)
   for (const name of Object.keys(commands)) t.ok(named.includes(name), `${name} is named`)

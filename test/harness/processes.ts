@@ -32,13 +32,17 @@ export interface RunningProcess {
 
 const keptLines = 400
 
-/** Starts `fescue ARGS`; rejects with its output when it ends before the ready line. `nodeArgs` go before main.ts. */
+/**
+ * Starts `fescue ARGS`; rejects with its output when it ends before the ready line. `nodeArgs` go before `main`, which is
+ * the checkout's unless a bundle's is given.
+ */
 export async function startFescue(
   args: readonly string[],
   nodeArgs: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  main: string = mainFile,
 ): Promise<RunningProcess> {
-  const child = spawn(process.execPath, [...nodeArgs, mainFile, ...args], {
+  const child = spawn(process.execPath, [...nodeArgs, main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   })
