@@ -12,9 +12,13 @@ export function mountImage(): { folder: string; unmount(): void } {
   execFileSync('truncate', ['-s', '2G', image])
   execFileSync('mkfs.ext4', ['-qF', image])
   execFileSync('mount', ['-o', 'loop', image, folder])
+  // Interrupted, with processes that may still have it open: it goes when they are gone.
+  const atExit = () => execFileSync('umount', ['-l', folder])
+  process.prependListener('exit', atExit)
   return {
     folder,
     unmount() {
+      process.off('exit', atExit)
       execFileSync('umount', [folder])
       rmSync(root, { recursive: true })
     },

@@ -1,139 +1,165 @@
 /**
- * `npm run bench`: Fescue beside its peers in one run, rounds interleaved, reported as ratios of medians.
+ * `npm run bench`: Fescue beside its peers on this machine, in rounds that alternate between them.
  *
- * Fescue does the whole way, sensor → function → actuator at QoS 1 with fsync before each PUBACK; mosquitto
- * forwards the same messages with no function and no disk. Options: --rounds N --seconds S --json FILE.
+ *   scenario × peer × setting ──rounds.ts──► measurements ──► result file ──table.ts──► terminal, README
+ *
  * Data goes to BENCH_DIR (default: the system's temporary folder), which must be on a disk.
  */
-
-import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import { deviceBytesWritten, inspectDisk } from './disk.ts'
-import { measureFootprint, proportionalMb } from './footprint.ts'
-import { type LoadOptions, type LoadResult, runLoad } from './load.ts'
-import { type Peer, startFescuePeer, startMosquitto } from './peers.ts'
+import { root } from '../test/harness/processes.ts'
+import { seededRandom } from '../test/harness/random.ts'
+import { inspectDisk } from './disk.ts'
+import { allPeers, type Peer } from './peer.ts'
+import { openProfile, type Profile, type ProfileName } from './profile.ts'
+import { withTable } from './readme-table.ts'
+import { type Result, readResult, thisCommit, thisMachine } from './result.ts'
+import { runRounds } from './rounds.ts'
+import type { Scenario } from './scenario.ts'
+import { scenarios } from './scenarios.ts'
+import { renderTable } from './table.ts'
+
+const usage = `npm run bench -- [options]
+  --profile box|pi     this machine as it is, or made small: 15 ms more for each fsync, one core, 512 MB (box)
+  --only A,B           these scenarios: ${scenarios.map(({ name }) => name).join(', ')}
+  --peers A,B          these peers, by the beginnings of their names
+  --rounds N           (3)
+  --seconds N          length of a measurement, and of the load before it that does not count (1.5)
+  --records N          of the backlog scenario (1,000,000)
+  --kills N            of the kills scenario (20)
+  --first-settings     do not search for the best setting of each peer
+  --json FILE          keep the result
+  --readme             keep the result in bench/results and put its table into the README
+  --from FILE          measure nothing; show (and with --readme, write) the table of this result`
 
 const { values: flags } = parseArgs({
   options: {
+    profile: { type: 'string', default: 'box' },
+    only: { type: 'string' },
+    peers: { type: 'string' },
     rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '4' },
+    seconds: { type: 'string', default: '1.5' },
+    records: { type: 'string', default: '1000000' },
+    kills: { type: 'string', default: '20' },
+    'first-settings': { type: 'boolean', default: false },
     json: { type: 'string' },
+    readme: { type: 'boolean', default: false },
+    from: { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 })
 
-interface Case {
-  readonly name: string
-  readonly load: Omit<LoadOptions, 'port' | 'topic' | 'subscribe'>
+const startedAt = performance.now()
+const say = (line: string) => console.log(`${Math.round((performance.now() - startedAt) / 1000)} s  ${line}`)
+
+function chosenScenarios(profile: ProfileName): Scenario[] {
+  if (flags.only === undefined) return scenarios.filter(each => each.profiles.includes(profile))
+  const names = flags.only.split(',')
+  const unknown = names.filter(name => !scenarios.some(each => each.name === name))
+  if (unknown.length > 0) throw new Error(`no scenario "${unknown.join('", "')}"\n\n${usage}`)
+  return scenarios.filter(({ name }) => names.includes(name))
 }
 
-const closed = {
-  publishers: 1,
-  payloadBytes: 256,
-  warmSeconds: 2,
-  seconds: Number(flags.seconds),
-  inFlightMax: 4_000,
-}
-const cases: readonly Case[] = [
-  { name: 'saturated, 1 publisher', load: { ...closed, window: 1_000 } },
-  { name: 'saturated, 10 publishers', load: { ...closed, publishers: 10, window: 200 } },
-  { name: '1,000 msg/s', load: { ...closed, window: 1_000, ratePerSecond: 1_000 } },
-]
-
-interface Row extends LoadResult {
-  readonly case: string
-  readonly peer: string
-  readonly round: number
-  /** Bytes that the block device took per delivered message; the peer's share of a machine that does nothing else. */
-  readonly deviceBytesPerMessage: number
-  readonly residentMb: number
+async function chosenPeers(): Promise<Peer[]> {
+  const all = await allPeers()
+  if (flags.peers === undefined) return all
+  const simple = (text: string) => text.toLowerCase().replaceAll(/[^a-z]+/g, '-')
+  const names = flags.peers.split(',').map(simple)
+  // "aedes" is one peer and the beginning of another: a full name takes that one alone.
+  const takes = (peer: Peer, name: string) =>
+    all.some(each => simple(each.name) === name)
+      ? simple(peer.name) === name
+      : simple(peer.name).startsWith(name)
+  const unknown = names.filter(name => !all.some(peer => takes(peer, name)))
+  if (unknown.length > 0)
+    throw new Error(`no peer "${unknown.join('", "')}"; there are ${all.map(({ name }) => name).join(', ')}`)
+  return all.filter(peer => names.some(name => takes(peer, name)))
 }
 
-const routes: Record<string, Pick<LoadOptions, 'topic' | 'subscribe'>> = {
-  fescue: { topic: i => `sensors/${i}/temperature`, subscribe: 'actuators/#' },
-  mosquitto: { topic: i => `sensors/${i}/temperature`, subscribe: 'sensors/#' },
-}
-
-async function measure(peer: Peer, folder: string, each: Case, round: number): Promise<Row> {
-  const before = deviceBytesWritten(folder)
-  const result = await runLoad({ ...each.load, ...routes[peer.name]!, port: peer.port })
-  const written = deviceBytesWritten(folder) - before
-  const messages = result.deliveredPerSecond * (each.load.seconds + each.load.warmSeconds)
-  const resident = await Promise.all(peer.pids().map(proportionalMb))
-  return {
-    case: each.name,
-    peer: peer.name,
-    round,
-    ...result,
-    deviceBytesPerMessage: Math.round(written / Math.max(1, messages)),
-    residentMb: Math.round(resident.reduce((sum, mb) => sum + mb, 0)),
-  }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-}
-
-function summary(rows: readonly Row[]): Record<string, string | number>[] {
-  const table: Record<string, string | number>[] = []
-  for (const { name } of cases) {
-    const of = (peer: string, key: keyof LoadResult | 'deviceBytesPerMessage' | 'residentMb') =>
-      median(rows.filter(row => row.case === name && row.peer === peer).map(row => row[key]))
-    for (const peer of Object.keys(routes)) {
-      const rate = of(peer, 'deliveredPerSecond')
-      table.push({
-        case: name,
-        peer,
-        'delivered/s': rate,
-        ratio: Math.round((rate / of('mosquitto', 'deliveredPerSecond')) * 100) / 100,
-        'p50 ms': of(peer, 'p50Ms'),
-        'p99 ms': of(peer, 'p99Ms'),
-        'device B/msg': of(peer, 'deviceBytesPerMessage'),
-        'PSS MB': of(peer, 'residentMb'),
-        missing: Math.max(
-          ...rows.filter(row => row.case === name && row.peer === peer).map(row => row.missing),
-        ),
-        'generator CPU': of(peer, 'generatorCpu'),
-      })
-    }
-  }
-  return table
-}
-
-const folder = await mkdtemp(join(process.env.BENCH_DIR ?? tmpdir(), 'fescue-bench-'))
-const disk = inspectDisk(folder)
-console.log(
-  `disk ${disk.device} ${disk.fileSystem}: fsync p50 ${disk.fsyncP50Ms} ms, p99 ${disk.fsyncP99Ms} ms`,
-)
-const rows: Row[] = []
-const footprint = await measureFootprint(join(folder, 'footprint'))
-console.log(footprint)
-try {
-  for (let round = 1; round <= Number(flags.rounds); round++) {
-    for (const each of cases) {
-      for (const start of [startFescuePeer, startMosquitto]) {
-        await using peer = await start(
-          join(folder, `${round}-${each.name.replaceAll(/\W+/g, '-')}-${start.name}`),
-        )
-        const row = await measure(peer, folder, each, round)
-        rows.push(row)
-        console.log(
-          `round ${round}, ${each.name}, ${peer.name}: ${row.deliveredPerSecond}/s, p99 ${row.p99Ms} ms`,
-        )
-      }
-    }
-  }
-} finally {
-  await rm(folder, { recursive: true, force: true, maxRetries: 5 })
-}
-console.table(summary(rows))
-if (flags.json !== undefined) {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, disk }
-  await writeFile(
-    flags.json,
-    `${JSON.stringify({ date: new Date().toISOString(), commit, machine, footprint, summary: summary(rows), rows }, null, 2)}\n`,
+async function bench(profile: Profile, folder: string): Promise<Result> {
+  const peers = await chosenPeers()
+  const chosen = chosenScenarios(profile.name)
+  const disk = inspectDisk(folder)
+  const random = seededRandom()
+  const rounds = Number(flags.rounds)
+  const seconds = Number(flags.seconds)
+  say(`profile ${profile.name}; limits: ${profile.limits.join('; ')}`)
+  say(
+    `${disk.device} ${disk.fileSystem}: fsync p50 ${disk.fsyncP50Ms} ms, p99 ${disk.fsyncP99Ms} ms; SEED=${random.seed}`,
   )
+  const findings = await runRounds({
+    scenarios: chosen,
+    peers,
+    rounds,
+    firstSettings: flags['first-settings'],
+    folder,
+    conditions: {
+      profile,
+      random,
+      say,
+      seconds,
+      warmSeconds: seconds,
+      records: Number(flags.records),
+      kills: Number(flags.kills),
+    },
+  })
+  const measured = peers.filter(({ name }) => findings.measurements.some(({ peer }) => peer === name))
+  return {
+    profile: profile.name,
+    limits: profile.limits,
+    date: new Date().toISOString(),
+    commit: thisCommit(),
+    seed: random.seed,
+    seconds: Math.round((performance.now() - startedAt) / 1000),
+    rounds,
+    secondsPerMeasurement: seconds,
+    machine: thisMachine(),
+    disk,
+    peers: measured.map(peer => ({ name: peer.name, does: peer.does, version: peer.version() })),
+    ...findings,
+  }
 }
+
+/** Measures, in a folder that is gone at the end, however the end comes. */
+async function measured(): Promise<Result> {
+  const name = flags.profile
+  if (name !== 'box' && name !== 'pi') throw new Error(`no profile "${name}"\n\n${usage}`)
+  const profile = openProfile(name)
+  const folder = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'fescue-bench-'))
+  // What makes its own temporary folder (images, the world of the kills) makes it on the same disk.
+  process.env.TMPDIR = folder
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  return await bench(profile, folder)
+}
+
+async function main(): Promise<void> {
+  if (flags.help) return console.log(usage)
+  const result = flags.from === undefined ? await measured() : readResult(flags.from)
+  const table = renderTable(result, scenarios)
+  console.log(`\n${table}\n`)
+  const kept = join(root, `bench/results/bench-${result.profile}-${result.date.slice(0, 10)}.json`)
+  const file = flags.from ?? flags.json ?? (flags.readme ? kept : undefined)
+  if (file === undefined)
+    console.log('Not kept. --json FILE keeps the result, --readme puts it into the README.')
+  else if (flags.from === undefined) writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`)
+  if (flags.readme && file !== undefined) {
+    const readme = join(root, 'README.md')
+    const text = readFileSync(readme, 'utf8')
+    writeFileSync(readme, withTable(text, result.profile, relative(root, file), table))
+  }
+  const broken = result.measurements.flatMap(({ violations = [] }) => violations)
+  if (broken.length > 0) {
+    console.log(`A promise was broken:\n${broken.join('\n')}`)
+    process.exitCode = 1
+  }
+}
+
+// What was started, mounted and written is cleared away by listeners of the exit.
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)
+  process.once(signal, () => process.exit(code))
+await main()

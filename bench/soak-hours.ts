@@ -4,7 +4,8 @@
  *   ├─ first quarter: everything is killed ─┼─ the daemon lives; executor, endpoint and link fail ─┤
  *   round │ round │ round │ …        every round: load, faults, drain, verdict; every 5 s a sample
  */
-import { FaultRun, type FaultRunOptions, type RoundReport, type Target } from '../test/harness/fault-run.ts'
+import { FaultRun, type FaultRunOptions, type RoundReport } from '../test/harness/fault-run.ts'
+import type { Target } from '../test/harness/kill.ts'
 import { SideLoad, sideFunctions } from '../test/harness/side-load.ts'
 import { countingFunctions } from '../test/harness/world.ts'
 import { type Panel, plotSvg } from './plot.ts'

@@ -160,7 +160,7 @@ t.test('a test file mirrors its source file, or lives in a folder of behaviours'
     if (rest.length === 0 || behaviours.has(folder)) continue
     const stem = rest.join('/').replace(/\.test\.ts$/, '')
     const mirrored = ['.ts', '.js', '.cjs', '/', '.html'].some(end =>
-      existsSync(join(root, 'src', folder, stem + end)),
+      existsSync(join(root, folder === 'bench' ? '' : 'src', folder, stem + end)),
     )
     if (!mirrored) problems.push(`${path}: no src/${folder}/${stem}.ts`)
   }

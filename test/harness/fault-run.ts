@@ -7,13 +7,12 @@
  */
 import { type Proxy as LinkProxy, startProxy } from '../fakes/proxy.ts'
 import { type EndpointCounts, endpointCounts, functionProblems, gather } from './evidence.ts'
+import { killOne, type Target } from './kill.ts'
 import { Publisher } from './publisher.ts'
 import type { Random } from './random.ts'
 import { Subscriber } from './subscriber.ts'
 import { highest, judge } from './verdict.ts'
 import { topicsPerPublisher, World, type WorldOptions } from './world.ts'
-
-export type Target = 'daemon' | 'executor' | 'endpoint'
 
 export interface FaultRunOptions extends WorldOptions {
   readonly random: Random
@@ -146,39 +145,9 @@ export class FaultRun implements AsyncDisposable {
 
   /** Kills and starts again; sometimes kills once more while it starts. Whether there was something to kill. */
   async kill(target: Target): Promise<boolean> {
-    const { world } = this
-    if (target === 'executor' && !this.#killExecutor()) return false
-    if (target === 'endpoint') {
-      await world.endpoint?.kill()
-      await world.startEndpoint()
-    }
-    if (target === 'daemon') await this.#killDaemon()
+    if (!(await killOne(this.world, target, this.#options.random))) return false
     this.kills[target] += 1
     return true
-  }
-
-  #killExecutor(): boolean {
-    const [pid] = this.world.executors()
-    if (pid === undefined) return false
-    try {
-      process.kill(pid, 'SIGKILL')
-      return true
-    } catch {
-      return false
-    }
-  }
-
-  async #killDaemon(): Promise<void> {
-    const { world } = this
-    const { random } = this.#options
-    await world.daemon?.kill()
-    if (random.next() < 0.1) {
-      const starting = world.startDaemon().catch(() => {})
-      await pause(random.int(50, 500))
-      await starting
-      await world.daemon?.kill()
-    }
-    await world.startDaemon()
   }
 
   /**

@@ -1,5 +1,6 @@
 /** One round of a fault run, counted in kills: daemon, executor and endpoint at random instants. */
-import { FaultRun, type FaultRunOptions, type RoundReport, type Target } from './fault-run.ts'
+import { FaultRun, type FaultRunOptions, type RoundReport } from './fault-run.ts'
+import type { Target } from './kill.ts'
 
 export interface KillRunOptions extends FaultRunOptions {
   readonly kills: number
