@@ -9,7 +9,7 @@
  *   npm run build && npm pack ./dist
  */
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { build, type Metafile, type Plugin } from 'esbuild'
 import { arenasMax, serverFlags } from '../src/cli/relaunch.ts'
 import { bufferLibrary, checkoutFiles, preparedNames } from '../src/sandbox/executor-files.ts'
@@ -18,6 +18,8 @@ import { thirdPartyNotices } from './notices.ts'
 
 export const root = join(import.meta.dirname, '..')
 export const architectures = ['x64', 'arm64'] as const
+/** What is started as a process, by path in src/: see `program` in src/base/installation.ts. */
+export const programs: readonly string[] = ['main.ts', 'store/salvage/probe-child.ts']
 const notices = 'THIRD-PARTY-NOTICES'
 /** Versions of Node's binary interface that the sandbox has builds for: 24 and 26. */
 const nodeAbis = [137, 147]
@@ -50,7 +52,7 @@ export async function buildPackage(dist: string): Promise<Metafile> {
 function bundle(outdir: string, { name, version }: Manifest): Promise<{ metafile: Metafile }> {
   return build({
     absWorkingDir: root,
-    entryPoints: ['src/main.ts'],
+    entryPoints: programs.map(path => ({ in: join('src', path), out: basename(path, '.ts') })),
     outdir,
     bundle: true,
     splitting: true,
@@ -70,7 +72,7 @@ function bundle(outdir: string, { name, version }: Manifest): Promise<{ metafile
     banner: {
       js: "import { createRequire as createBundleRequire } from 'node:module'\nconst require = createBundleRequire(import.meta.url)",
     },
-    // Only `bl` asks for it: Node's own does, and is loaded anyway.
+    // `bl` and `mqtt` ask for it: Node's own does, and is loaded anyway.
     alias: { 'readable-stream': 'node:stream' },
     plugins: [ownManifest({ name, version }), nativeBeside, schemasAhead(root)],
   })

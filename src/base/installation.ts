@@ -5,13 +5,15 @@
  *   checkout   ROOT/src/main.ts      ROOT/src/dashboard   ROOT/functions   ROOT/device-config
  *   package    ROOT/lib/main.js      ROOT/dashboard       ROOT/functions   ROOT/device-config     (packaging/build.ts)
  */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 export interface Installation {
   /** A package has texts and native modules made ready in `prepared`; a checkout makes and finds them. */
   readonly prepared: string | undefined
   /** The entry of every command, to be given to Node. */
   readonly mainFile: string
+  /** Another program for Node, by its path in src/; packaging/build.ts has a list of them. */
+  program(path: string): string
   readonly dashboard: string
   /** Sample functions, and the config that goes with them. */
   readonly functions: string
@@ -21,9 +23,12 @@ export interface Installation {
 function installationAt(file: string, folder: string): Installation {
   const bundled = !file.endsWith('.ts')
   const root = bundled ? join(folder, '..') : join(folder, '../..')
+  const program = (path: string) =>
+    bundled ? join(folder, `${basename(path, '.ts')}.js`) : join(root, 'src', path)
   return {
     prepared: bundled ? folder : undefined,
-    mainFile: bundled ? join(folder, 'main.js') : join(root, 'src/main.ts'),
+    mainFile: program('main.ts'),
+    program,
     dashboard: join(root, bundled ? 'dashboard' : 'src/dashboard'),
     functions: join(root, 'functions'),
     deviceConfig: join(root, 'device-config/fescue.yaml'),

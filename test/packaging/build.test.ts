@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { mkdir, mkdtempDisposable, readFile, stat, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import type { Metafile } from 'esbuild'
@@ -11,7 +11,7 @@ import t from 'tap'
 import { ApiClient } from '#cli/api-client.ts'
 import { daemonOf } from '#cli/daemon-target.ts'
 import { serverFlags } from '#cli/relaunch.ts'
-import { buildPackage, bundledPackages, root } from '../../packaging/build.ts'
+import { buildPackage, bundledPackages, programs, root } from '../../packaging/build.ts'
 import { compiledSchemas } from '../../packaging/compiled-schemas.ts'
 import { startFescue } from '../harness/processes.ts'
 
@@ -101,6 +101,20 @@ t.test('schemas compiled ahead find what ajv finds', async t => {
     t.match(check.errors, [{ keyword: 'additionalProperties', params: { additionalProperty: 'nonsense' } }])
   }
   t.equal(compiledCheck({ type: 'object' }), undefined, 'another schema is compiled when it comes')
+})
+
+t.test('what is started as a process of its own is a file of its own', async t => {
+  for (const path of globSync('src/**/*.ts', { cwd: root }))
+    for (const [, name = ''] of (await readFile(join(root, path), 'utf8')).matchAll(
+      /\bprogram\('([^']+)'\)/g,
+    ))
+      t.ok(programs.includes(name), `${path}: ${name}`)
+  for (const each of programs) t.ok(existsSync(join(dist, 'lib', basename(each, '.ts').concat('.js'))), each)
+  // LevelDB is opened in the one that looks at a damaged database.
+  const database = join(folder.path, 'none')
+  const child = run(process.execPath, [join(dist, 'lib/probe-child.js'), database])
+  const { stderr } = await child.catch(error => error as { stderr: string })
+  t.match(stderr, /create_if_missing is false/)
 })
 
 t.test('files: everything named exists, paths of editors and of package.json lead somewhere', async t => {

@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { installation } from '#base/installation.ts'
 
 /** Longest that a probe takes. */
 export const probeMaxMs = 15_000
@@ -19,7 +19,7 @@ export interface Probe {
   readonly words: string
 }
 
-const script = join(import.meta.dirname, 'probe-child.ts')
+const script = installation.program('store/salvage/probe-child.ts')
 const deadly: readonly (string | null)[] = ['SIGABRT', 'SIGSEGV', 'SIGBUS']
 
 export async function probe(folder: string, maxMs: number = probeMaxMs): Promise<Probe> {
