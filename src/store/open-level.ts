@@ -89,7 +89,7 @@ async function attempt(options: OpenLevelOptions): Promise<Backend> {
   }
   const mend = async (error: unknown) => {
     const { salvage } = await import('./salvage/salvage.ts')
-    options.onSalvaged(await salvage(options, error))
+    options.onSalvaged(await salvage({ ...options, isInUse: true }, error))
   }
   return LevelBackend.open({ folder, writeBufferBytes, onDamage, mend })
 }

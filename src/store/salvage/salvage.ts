@@ -12,6 +12,7 @@ import { copyFile, mkdir, open, readdir, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Level } from 'level'
 import type { Clock } from '#base/clock.ts'
+import { FescueError } from '#base/errors.ts'
 import type { Logger } from '#base/logger.ts'
 import { noteText, rebuiltFolder, type SalvageNote, swap, writeNote } from '../salvage-note.ts'
 import { type Examination, examine } from './examine.ts'
@@ -24,6 +25,8 @@ export interface SalvageOptions {
   readonly folder: string
   readonly clock: Clock
   readonly logger: Logger
+  /** The store runs on it: an empty database in its place would be at odds with what the store knows. */
+  readonly isInUse?: boolean
   /** Free bytes of the disk; a test says its own. */
   readonly freeBytes?: (folder: string) => Promise<number>
 }
@@ -106,6 +109,10 @@ async function flipBack({ path, at, mask }: FileFlip): Promise<void> {
 }
 
 async function putAside(options: SalvageOptions, cause: string, missingBytes?: number): Promise<SalvageNote> {
+  if (options.isInUse) {
+    const mend = missingBytes === undefined ? 'start Fescue again' : `free ${missingBytes} bytes of disk`
+    throw new FescueError('FESCUE_STORE_FAILED', `the database is damaged (${cause}): ${mend}`)
+  }
   const more = missingBytes === undefined ? {} : { missingBytes }
   const note = noteOf(options, 'put-aside', cause, new Findings(), more)
   await swap(options.folder, note)

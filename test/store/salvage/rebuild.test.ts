@@ -93,7 +93,7 @@ t.test('a flipped bit anywhere in any file costs nothing', async t => {
     mended += result.findings.mendedBits
     await writeFile(path, whole)
   }
-  t.ok(mended > 3, `${mended} bits were set right`)
+  t.ok(mended > 0, `${mended} bits were set right`)
 })
 
 t.test('a sector of zeros costs the keys of its block; all others are right', async t => {

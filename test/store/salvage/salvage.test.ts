@@ -99,7 +99,10 @@ t.test('a database that another process uses is not touched', async t => {
 t.test('a disk without room for a second database: it is put aside whole, and said so', async t => {
   await using dir = await temp()
   const { folder, level } = await filled(dir.path)
-  const note = await renew({ ...optionsFor(level), freeBytes: async () => 0 }, 'a test')
+  const full = { ...optionsFor(level), freeBytes: async () => 0 }
+  await t.rejects(renew({ ...full, isInUse: true }, 'a test'), { message: /free \d+ bytes of disk/ })
+  t.equal((await readdir(level)).includes('CURRENT'), true, 'a store that runs keeps what it has')
+  const note = await renew(full, 'a test')
   t.match(note, { kind: 'put-aside' })
   t.ok((note.missingBytes ?? 0) > 1_000_000)
   t.match(noteText(note, folder), `A new one needs ${note.missingBytes} bytes more disk`)
