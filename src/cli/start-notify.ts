@@ -16,7 +16,15 @@ type Say = (words: readonly string[], when?: 'at once') => void
 /** Words per `WatchdogSec`: two may be late or lost. */
 const wordsPerWatchdog = 3
 
+/** A start that reads a damaged database into a new one may take long: systemd is asked for more time as often as this. */
+const startingEveryMs = 30_000
+const startingMoreMs = 90_000
+/** Longest start. */
+const startingMaxMs = 3_600_000
+
 export interface SystemNotifier {
+  /** Asks for more time until `ready`, at most an hour; `everyMs` is a test's. */
+  starting(everyMs?: number): void
   /** Says READY, and from then on WATCHDOG when systemd asks for it and `probe` resolves. */
   ready(status: string, probe: () => Promise<unknown>): void
   stopping(): void
@@ -33,7 +41,14 @@ export function systemNotifier(
   const say = speaker(NOTIFY_SOCKET, onProblem)
   let timer: NodeJS.Timeout | undefined
   return {
+    starting(everyMs = startingEveryMs) {
+      let rest = Math.floor(startingMaxMs / everyMs)
+      timer = setInterval(() => {
+        if (rest-- > 0) say([`EXTEND_TIMEOUT_USEC=${startingMoreMs * 1_000}`])
+      }, everyMs).unref()
+    },
     ready(status, probe) {
+      clearInterval(timer)
       say(['READY=1', `STATUS=${status}`])
       const everyMs = watchdogMs(env, pid) / wordsPerWatchdog
       if (everyMs > 0) timer = keepSaying(everyMs, probe, () => say(['WATCHDOG=1']))

@@ -71,6 +71,10 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   ])
   // Every level: the daemon decides, since `log.level` may change.
   const logger = startLogger('debug')
+  const notifier = systemNotifier(terminal.env, process.pid, problem =>
+    logger.warn({ part: 'systemd' }, problem),
+  )
+  notifier?.starting()
   const daemon = await startDaemon(source, { logger, clock: systemClock }).catch(async (error: unknown) => {
     throw await withRemedy(error, config)
   })
@@ -85,9 +89,6 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   terminal.stdout.write(`${JSON.stringify({ level: 'info', time: new Date().toISOString(), ...ready })}\n`)
   hungUp = () => void daemon.reload()
   if (pending) hungUp()
-  const notifier = systemNotifier(terminal.env, process.pid, problem =>
-    logger.warn({ part: 'systemd' }, problem),
-  )
   notifier?.ready(`MQTT on port ${daemon.mqttPort}, API on port ${daemon.httpPort}`, () => daemon.alive())
   terminal.signal.addEventListener('abort', () => notifier?.stopping(), { once: true })
   await serveUntil(daemon, terminal.signal)

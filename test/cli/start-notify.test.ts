@@ -60,6 +60,18 @@ t.test('a daemon says ready, alive and stopping', { skip }, async t => {
   await until(() => said.includes('STOPPING=1'))
 })
 
+t.test('a start that takes long asks for more time until it is ready', { skip }, async t => {
+  const { socket, said, until } = await listen(t)
+  const notifier = systemNotifier({ NOTIFY_SOCKET: socket }, 7, problem => t.fail(problem))
+  notifier?.starting(20)
+  await until(() => said.filter(line => line === 'EXTEND_TIMEOUT_USEC=90000000').length >= 2)
+  notifier?.ready('up', async () => {})
+  await until(() => said.includes('READY=1 STATUS=up'))
+  notifier?.stopping()
+  await until(() => said.includes('STOPPING=1'))
+  t.notOk(said.slice(said.indexOf('READY=1 STATUS=up')).some(line => line.startsWith('EXTEND')))
+})
+
 t.test('no word while the store does not answer, and again once it does', { skip }, async t => {
   const { socket, said, until } = await listen(t)
   const problems: string[] = []
