@@ -86,7 +86,8 @@ export class LoadPublisher {
   #dueAt(startedAt: number, now: number): number {
     const { ratePerSecond, publishers } = this.#options
     if (ratePerSecond === undefined) return now
-    const due = startedAt + (this.#sent * 1000 * publishers) / ratePerSecond
+    // The first is due one interval after the start, as `#allowed` has it.
+    const due = startedAt + ((this.#sent + 1) * 1000 * publishers) / ratePerSecond
     return now - due > lateMs ? due : now
   }
 

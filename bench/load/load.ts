@@ -50,8 +50,8 @@ export interface LoadResult {
 
 /** How long the end waits for what is still under way. */
 const drainMaxMs = 3_000
-/** How long nothing at all may come. */
-const stillMaxMs = 20_000
+/** How long a wave may take. */
+const waveMaxMs = 10_000
 
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const traffic = new Traffic(options.publishers, options.subscribers)
@@ -61,8 +61,10 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const stop = pumpEachTurn(publishers, traffic, sockets)
   try {
     for (const publisher of publishers) publisher.begin()
-    await delay(options.warmSeconds * 1000)
-    const result = await observe(traffic, options.seconds)
+    // A peer works off what is under way in waves; less than a wave says nothing about its rate.
+    const wave = options.ratePerSecond === undefined ? options.inFlightMax : 1
+    await untilDelivered(traffic, wave, options.warmSeconds)
+    const result = await observe(traffic, wave, options.seconds)
     for (const publisher of publishers) publisher.end()
     await drained(traffic)
     for (const subscriber of subscribers) if (options.persistent) subscriber.leave()
@@ -102,18 +104,20 @@ function pumpEachTurn(
   return () => clearInterval(ticker)
 }
 
-async function observe(traffic: Traffic, forSeconds: number): Promise<Omit<LoadResult, 'sent' | 'missing'>> {
+async function observe(
+  traffic: Traffic,
+  wave: number,
+  forSeconds: number,
+): Promise<Omit<LoadResult, 'sent' | 'missing'>> {
   traffic.latencies.reset()
   const { delivered, acknowledged } = traffic
   const cpu = process.cpuUsage()
   const at = performance.now()
-  await delay(forSeconds * 1000)
-  // A peer that stands still now is measured until something has come, so that its figures are not those of nothing.
-  while (traffic.delivered === delivered && performance.now() - at < stillMaxMs) await delay(10)
+  await untilDelivered(traffic, wave, forSeconds)
   const seconds = (performance.now() - at) / 1000
   const { user, system } = process.cpuUsage(cpu)
   const { latencies } = traffic
-  if (traffic.delivered === delivered) throw new Error(`nothing was delivered within ${stillMaxMs} ms`)
+  if (traffic.delivered === delivered) throw new Error(`nothing was delivered within ${waveMaxMs} ms`)
   return {
     deliveredPerSecond: Math.round((traffic.delivered - delivered) / seconds),
     acknowledgedPerSecond: Math.round((traffic.acknowledged - acknowledged) / seconds),
@@ -122,6 +126,14 @@ async function observe(traffic: Traffic, forSeconds: number): Promise<Omit<LoadR
     maxMs: round(latencies.maxMs),
     generatorCpu: round((user + system) / 1e6 / seconds),
   }
+}
+
+/** For so many seconds, and until so many more have been delivered, but not for ever. */
+async function untilDelivered(traffic: Traffic, count: number, forSeconds: number): Promise<void> {
+  const { delivered } = traffic
+  const at = performance.now()
+  await delay(forSeconds * 1000)
+  while (traffic.delivered - delivered < count && performance.now() - at < waveMaxMs) await delay(10)
 }
 
 /** Until all have everything, or nothing has come for a while. */
