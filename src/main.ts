@@ -8,7 +8,7 @@
  */
 import { writeSync } from 'node:fs'
 import { problemOfNode } from '#cli/node-version.ts'
-import { relaunchAsServer, useCompileCache } from '#cli/relaunch.ts'
+import { relaunchAsServer, useCompileCache, useServerMemory } from '#cli/relaunch.ts'
 
 /** Commands that stay: worth starting over with the compile cache. */
 const servers: ReadonlySet<string> = new Set(['start', 'dev', 'cloud'])
@@ -23,7 +23,10 @@ async function main(): Promise<void> {
     process.stderr.write(`${problem}\n`)
     process.exit(1)
   }
-  if (servers.has(process.argv[2] ?? '')) relaunchAsServer(process)
+  if (servers.has(process.argv[2] ?? '')) {
+    relaunchAsServer(process)
+    useServerMemory()
+  }
   useCompileCache(process.env)
   const { run } = await import('#cli/run.ts')
   // Timers of the parts do not keep the process alive; what is awaited here must.

@@ -1,17 +1,17 @@
 /**
  * The registry behind `base/metrics.ts`, over prom-client, in the Prometheus text format.
  *
- * Only four files of prom-client are loaded: all of it costs 5 MB resident, for cluster mode, push gateway and
- * default metrics that are not used; the four cost 0.3 MB. A label set that is new when a metric already has
+ * Only two files of prom-client are loaded: all of it costs 5 MB resident, for cluster mode, push gateway and
+ * default metrics that are not used. What is counted on each message is in `tallies.ts`. A label set that is new when a metric already has
  * `labelSetsMax` goes to one shared set with every value `other`, so that names from outside cannot grow the
  * memory (D6).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import Counter from 'prom-client/lib/counter.js'
+import type { Metric } from 'prom-client'
 import Gauge from 'prom-client/lib/gauge.js'
-import Histogram from 'prom-client/lib/histogram.js'
 import Registry from 'prom-client/lib/registry.js'
-import type { Labels, Metrics } from '#base/metrics.ts'
+import type { Counter, Histogram, Labels, Metrics } from '#base/metrics.ts'
+import { TallyFamily } from './tallies.ts'
 
 /** What `/metrics` answers. */
 export interface Exposition {
@@ -38,24 +38,20 @@ export class PromMetrics implements Metrics, Exposition {
     return this.#registry.metrics()
   }
 
-  counter(name: string, help: string, labels: Labels = {}): { add(amount?: number): void } {
-    const metric = this.#metric<Counter>(Counter, name, help, Object.keys(labels))
-    const child = metric.labels(this.#bounded(name, labels))
-    return { add: amount => child.inc(amount) }
+  counter(name: string, help: string, labels: Labels = {}): Counter {
+    return this.#family(name, () => TallyFamily.counter(name, help, labelSetsMax)).of(labels)
   }
 
   gauge(name: string, help: string, labels: Labels = {}): { set(value: number): void } {
-    const metric = this.#metric<Gauge>(Gauge, name, help, Object.keys(labels))
+    const registers = [this.#registry]
+    const known = this.#registry.getSingleMetric(name) as Gauge | undefined
+    const metric = known ?? new Gauge({ name, help, labelNames: Object.keys(labels), registers })
     const child = metric.labels(this.#bounded(name, labels))
     return { set: value => child.set(value) }
   }
 
-  histogram(name: string, help: string, labels: Labels = {}): { observe(seconds: number): void } {
-    const metric = this.#metric<Histogram>(Histogram, name, help, Object.keys(labels), {
-      buckets,
-    })
-    const child = metric.labels(this.#bounded(name, labels))
-    return { observe: seconds => child.observe(seconds) }
+  histogram(name: string, help: string, labels: Labels = {}): Histogram {
+    return this.#family(name, () => TallyFamily.histogram(name, help, labelSetsMax, buckets)).of(labels)
   }
 
   collect(
@@ -80,21 +76,12 @@ export class PromMetrics implements Metrics, Exposition {
     if (isCounter) Object.assign(metric, { type: 'counter' })
   }
 
-  #metric<Kind>(
-    kind: new (options: {
-      name: string
-      help: string
-      labelNames: string[]
-      registers: Registry[]
-    }) => unknown,
-    name: string,
-    help: string,
-    labelNames: string[],
-    more: object = {},
-  ): Kind {
+  #family<Family extends TallyFamily>(name: string, make: () => Family): Family {
     const known = this.#registry.getSingleMetric(name)
-    const metric = known ?? new kind({ name, help, labelNames, registers: [this.#registry], ...more })
-    return metric as Kind
+    if (known !== undefined) return known as unknown as Family
+    const family = make()
+    this.#registry.registerMetric(family as unknown as Metric)
+    return family
   }
 
   #bounded(name: string, labels: Labels): Record<string, string> {

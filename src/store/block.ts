@@ -36,7 +36,8 @@ export function encodeBlock(
 ): EncodedBlock {
   const first = records[0]
   if (first === undefined) throw new RangeError('a block holds at least one record')
-  const writer = new ByteWriter(headerBytes + bytes)
+  // The tail cache keeps payloads that lie in it.
+  const writer = ByteWriter.outsidePool(headerBytes + bytes)
   writeHeader(writer, first.epoch, records.length, 0)
   for (const record of records) onPayload(record, writeRecord(writer, record))
   return finish(incarnation, first.offset, writer)

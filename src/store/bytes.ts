@@ -15,6 +15,13 @@ export class ByteWriter {
     this.#buffer = Buffer.allocUnsafe(capacityBytes)
   }
 
+  /** For what is kept: in Node's pool a few bytes that live long keep all that was written around them. */
+  static outsidePool(capacityBytes: number): ByteWriter {
+    const writer = new ByteWriter(0)
+    writer.#buffer = Buffer.allocUnsafeSlow(capacityBytes)
+    return writer
+  }
+
   get length(): number {
     return this.#length
   }

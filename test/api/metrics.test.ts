@@ -17,6 +17,8 @@ t.test('counters, gauges and histograms in the Prometheus text format', async t 
   t.match(text, 'fescue_uplink_connected 1\n')
   t.match(text, 'fescue_invocation_seconds_bucket{le="0.0005",function="f"} 1\n')
   t.match(text, 'fescue_invocation_seconds_bucket{le="0.0001",function="f"} 0\n')
+  t.match(text, 'fescue_invocation_seconds_bucket{le="+Inf",function="f"} 1\n')
+  t.match(text, 'fescue_invocation_seconds_sum{function="f"} 0.0004\n')
   t.match(text, 'fescue_invocation_seconds_count{function="f"} 1\n')
 })
 
@@ -65,7 +67,7 @@ t.test('the process shows itself', async t => {
   t.match(text, /fescue_event_loop_delay_seconds [\d.e-]+\n/)
 })
 
-t.test('only four files of prom-client are loaded', async t => {
+t.test('cluster mode, push gateway and default metrics of prom-client are not loaded', async t => {
   const { createRequire } = await import('node:module')
   const loaded = Object.keys(createRequire(import.meta.url).cache).filter(path =>
     path.includes('/prom-client/'),
