@@ -142,6 +142,8 @@ export async function startDaemon(source: ConfigSource, options: DaemonOptions):
     }),
   )
   backend.httpPort = api.port
+  // Now, that all listen: a first message would wait a second for it on a small board.
+  sandbox.prepare()
   return new RunningDaemon({ api, broker, invoker, uplink }, store, reconfigure, starting.move())
 }
 

@@ -147,6 +147,8 @@ export interface Sandbox extends AsyncDisposable {
    * before `ended` is a defect. Items per batch: at most `batchItemsMax`.
    */
   run(name: string, items: readonly BatchItem[], sink: BatchSink): void
+  /** Starts the executors that loaded functions share, so that their first message need not wait for one. */
+  prepare(): void
   stats(): readonly FunctionStats[]
   /** Ends all executors at once: in-flight batches come back as `returned`. */
   [Symbol.asyncDispose](): Promise<void>

@@ -126,6 +126,11 @@ export class Supervisor implements Sandbox {
     else hosted.run(items, sink)
   }
 
+  prepare(): void {
+    for (const hosted of this.#functions.values())
+      if (hosted.place().startsWith('shared') && !hosted.running) this.#executorOf(hosted)
+  }
+
   stats(): readonly FunctionStats[] {
     return [...this.#functions.values()].map(hosted => hosted.stats())
   }

@@ -119,6 +119,8 @@ export class FakeSandbox implements Sandbox {
     )
   }
 
+  prepare(): void {}
+
   stats(): readonly FunctionStats[] {
     return [...this.specs.keys()].map(
       (name): FunctionStats => ({

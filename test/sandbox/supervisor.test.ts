@@ -6,6 +6,7 @@ import { FescueError } from '#base/errors.ts'
 import { type BatchEnd, batchItemsMax, type Sandbox } from '#sandbox/sandbox.ts'
 import { createSandbox } from '#sandbox/supervisor.ts'
 import { callOnce, itemOf, runBatch, specOf } from '../fakes/sandbox-rig.ts'
+import { executorsOf } from '../harness/processes.ts'
 
 const good = `let n = 0; exports.handler = async e => { if (e?.ms) await new Promise(r => setTimeout(r, e.ms)); return ++n }`
 const statsOf = (sandbox: Sandbox, name: string) => sandbox.stats().find(each => each.name === name)
@@ -138,6 +139,21 @@ t.test('disposing before the executor has started ends it too', async t => {
   await delay(1)
   await sandbox[Symbol.asyncDispose]()
   t.same((await running).end, { kind: 'returned' })
+})
+
+t.test('executors that functions share can be there before the first call', async t => {
+  await using sandbox = createSandbox()
+  sandbox.prepare()
+  t.same(executorsOf(process.pid), [], 'none without functions')
+  sandbox.load(specOf('a', good))
+  sandbox.load(specOf('b', good))
+  sandbox.load(specOf('alone', good, { isolation: 'process' }))
+  sandbox.prepare()
+  const [pid, ...more] = executorsOf(process.pid)
+  t.ok(pid !== undefined && more.length === 0, 'one for a and b, none for the one that wants its own')
+  t.equal((await runBatch(sandbox, 'a', [itemOf(0, {})])).end.kind, 'done')
+  t.equal(sandbox.stats()[0]?.executorPid, pid)
+  t.equal(executorsOf(process.pid).length, 1)
 })
 
 t.test('an executor that has grown is replaced between runs, and nobody is charged', async t => {
