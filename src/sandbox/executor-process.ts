@@ -31,6 +31,7 @@ import type { BatchRun, ReadRequest } from './batch-run.ts'
 import { executorCommand } from './executor-command.ts'
 import type { ExecutorFiles } from './executor-files.ts'
 import { type MemoryFence, readResidentBytes } from './memory-fence.ts'
+import { OverdueWatch, readCpuMs } from './overdue-watch.ts'
 import type { FunctionSpec } from './sandbox.ts'
 
 /** How often deadlines and memory are looked at while something runs. */
@@ -93,7 +94,7 @@ export class ExecutorProcess {
   #gone = false
   #stderr = ''
   #cancelPoll: (() => void) | undefined
-  #overdue: BatchRun | undefined
+  readonly #overdue = new OverdueWatch()
 
   constructor(parts: ExecutorProcessParts) {
     this.#parts = parts
@@ -276,6 +277,8 @@ export class ExecutorProcess {
     run.checkEnd(body.end)
     hosted.run = undefined
     hosted.events.ended(body)
+    // What a failed run allocated may not be free yet: the next function in here would be charged with it.
+    if (body.end.kind !== 'done') this.#grownLookAt = Number.NEGATIVE_INFINITY
     this.#recycleIfGrown()
   }
 
@@ -316,12 +319,11 @@ export class ExecutorProcess {
     if (running.length === 0) return
     const now = this.#parts.clock.monotonic()
     const late = running.find(([, hosted]) => (hosted.run?.killAt ?? Infinity) <= now)
-    // Overdue twice in a row: if this process was the one held up, the answer is being read in between.
-    if (late?.[1].run !== undefined && this.#overdue === late[1].run) {
+    const cpuMs = () => (this.#child.pid === undefined ? undefined : readCpuMs(this.#child.pid))
+    if (this.#overdue.isOver(late?.[1].run, now, cpuMs) && late !== undefined) {
       this.#kill('deadline', 'it did not stop at its deadline', late[0])
       return
     }
-    this.#overdue = late?.[1].run
     const resident = this.#resident()
     const limit = this.#residentLimit()
     if (resident !== undefined && resident > limit) {

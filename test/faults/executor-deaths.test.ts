@@ -156,7 +156,8 @@ t.test('a stopped executor is noticed and replaced', async t => {
   process.kill(pid, 'SIGSTOP')
   const { end, elapsedMs } = await running
   t.equal(end.kind, 'timeout')
-  t.ok(elapsedMs < 3000, `${Math.round(elapsedMs)} ms`)
+  // Deadline, grace, and the 3 s that an executor without processor time gets.
+  t.ok(elapsedMs < 12_000, `${Math.round(elapsedMs)} ms`)
   t.throws(() => process.kill(pid, 0))
   t.equal(await callOnce(sandbox, 'f', { n: 8 }), 8)
 })

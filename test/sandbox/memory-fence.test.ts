@@ -13,8 +13,10 @@ const softLimit = (pid: number): number => {
 }
 
 t.test('the soft limit is lifted for a creation and lowered to what is there plus headroom', async t => {
-  const child = spawn('/bin/sleep', ['60'])
-  await once(child, 'spawn')
+  const child = spawn('/bin/cat')
+  // Once it answers, it has all the memory that it will ever have.
+  child.stdin.write('x')
+  await once(child.stdout, 'data')
   const pid = child.pid ?? 0
   const fence = new MemoryFence(silentLogger)
   t.equal(await fence.lift(pid), true)
