@@ -20,6 +20,13 @@ export interface Profile {
   readonly name: ProfileName
   /** What is in force, in words. */
   readonly limits: readonly string[]
+  /**
+   * The Node that peers run on: a copy of the bench's own, whose pages only the peer's processes share. With the
+   * bench as a third, their proportional memory would look smaller than it is on a device.
+   */
+  readonly node: string
+  /** Fescue as it is installed: `main.js` of the package. */
+  readonly fescue: string
   /** Goes before the command of each peer. */
   readonly prefix: readonly string[]
   /** Processes that the kernel killed for memory since the start; undefined when nothing counts them. */
@@ -29,9 +36,13 @@ export interface Profile {
 const fsyncExtraMs = 15
 const memoryMaxBytes = 512 * 2 ** 20
 
-export function openProfile(name: ProfileName): Profile {
-  if (name === 'pi') return piProfile()
+/** What is installed on the machine; the rest of a profile is its limits. */
+export type Installed = Pick<Profile, 'node' | 'fescue'>
+
+export function openProfile(name: ProfileName, installed: Installed): Profile {
+  if (name === 'pi') return piProfile(installed)
   return {
+    ...installed,
     name,
     limits: ['none: all of this machine'],
     prefix: [],
@@ -39,7 +50,7 @@ export function openProfile(name: ProfileName): Profile {
   }
 }
 
-function piProfile(): Profile {
+function piProfile(installed: Installed): Profile {
   const withoutTools = need('strace', 'taskset')
   if (withoutTools !== false) throw new Error(`--profile pi ${withoutTools} (apt install strace util-linux)`)
   const core = cpus().length - 1
@@ -48,6 +59,7 @@ function piProfile(): Profile {
   // The generator and its receivers keep off the core of the peer, where there is another.
   if (core > 0) execFileSync('taskset', ['-apc', `0-${core - 1}`, String(process.pid)], { stdio: 'ignore' })
   return {
+    ...installed,
     name: 'pi',
     limits: [
       `${fsyncExtraMs} ms added to each fsync and fdatasync (strace, per call)`,

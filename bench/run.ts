@@ -5,15 +5,16 @@
  *
  * Data goes to BENCH_DIR (default: the system's temporary folder), which must be on a disk.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
+import { buildPackage } from '../packaging/build.ts'
 import { root } from '../test/harness/processes.ts'
 import { seededRandom } from '../test/harness/random.ts'
 import { inspectDisk } from './disk.ts'
 import { allPeers, type Peer } from './peer.ts'
-import { openProfile, type Profile, type ProfileName } from './profile.ts'
+import { type Installed, openProfile, type Profile, type ProfileName } from './profile.ts'
 import { withTable } from './readme-table.ts'
 import { type Result, readResult, thisCommit, thisMachine } from './result.ts'
 import { runRounds } from './rounds.ts'
@@ -126,12 +127,21 @@ async function bench(profile: Profile, folder: string): Promise<Result> {
 async function measured(): Promise<Result> {
   const name = flags.profile
   if (name !== 'box' && name !== 'pi') throw new Error(`no profile "${name}"\n\n${usage}`)
-  const profile = openProfile(name)
   const folder = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'fescue-bench-'))
   // What makes its own temporary folder (images, the world of the kills) makes it on the same disk.
   process.env.TMPDIR = folder
   process.on('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
-  return await bench(profile, folder)
+  return await bench(openProfile(name, await install(folder)), folder)
+}
+
+/** Puts there what a device has: Node, and the package of Fescue. */
+async function install(folder: string): Promise<Installed> {
+  const node = join(folder, 'node')
+  copyFileSync(process.execPath, node)
+  await buildPackage(join(folder, 'package'))
+  // Its optional dependency, esbuild, which npm would have put beside it.
+  symlinkSync(join(root, 'node_modules'), join(folder, 'package/node_modules'))
+  return { node, fescue: join(folder, 'package/lib/main.js') }
 }
 
 async function main(): Promise<void> {

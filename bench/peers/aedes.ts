@@ -13,7 +13,7 @@ export async function startAedes(order: Order, extra: readonly string[] = []): P
   const settings: Record<string, string[]> = JSON.parse(readFileSync(join(folder, 'settings.json'), 'utf8'))
   const port = await freePort()
   const args = ['--port', String(port), ...(settings[order.setting] ?? []), ...extra]
-  const broker = launch(order.profile, [process.execPath, join(folder, 'server.mjs'), ...args])
+  const broker = launch(order.profile, [order.profile.node, join(folder, 'server.mjs'), ...args])
   await broker.listening(port)
   return {
     port,

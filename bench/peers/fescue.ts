@@ -1,7 +1,6 @@
-/** Fescue as it is delivered: the whole way, each message fsynced before it is acknowledged. */
+/** Fescue as it is installed, the package: the whole way, each message fsynced before it is acknowledged. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { mainFile } from '../../test/harness/processes.ts'
 import { launch } from '../launch.ts'
 import { type Order, type Peer, type RunningPeer, sensorFilter } from '../peer.ts'
 import { writeSettings } from '../settings-file.ts'
@@ -53,7 +52,7 @@ export async function startFescue(order: FescueOrder): Promise<RunningFescue> {
   if (order.config !== undefined) writeFileSync(config, `\n${order.config}\n`, { flag: 'a' })
   const data = join(folder, 'data')
   const daemon = launch(profile, [
-    ...[process.execPath, mainFile, 'start', '--config', config, '--data', data],
+    ...[profile.node, profile.fescue, 'start', '--config', config, '--data', data],
     ...['--functions', writeFunctions({ ...order, functions })],
   ])
   const ready: { mqtt: number; http: number } = JSON.parse(await daemon.line('"ready"'))

@@ -73,7 +73,7 @@ async function start({ setting, folder, functions, profile }: Order): Promise<Ru
   writeFileSync(join(folder, 'flows.json'), JSON.stringify(flows(broker.port, functions)))
   const nodeRed = started.use(
     launch(profile, [
-      ...[process.execPath, ...node, packageFile('node-red', 'red.js')],
+      ...[profile.node, ...node, packageFile('node-red', 'red.js')],
       ...['--userDir', folder, '--settings', settingsFile],
     ]),
   )

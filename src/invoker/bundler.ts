@@ -5,8 +5,8 @@
  *   lib/*.ts ─┼─► esbuild (a child process, ended after the last build) ─► code + source map
  *   npm ──────┘      ▲ bundle-cache answers first: by content, so a device without esbuild runs what was built
  *
- * A handler file `NAME.cjs` that opens with `bundleMark` is a bundle already (`fescue functions build`) and is
- * taken as it is. Node's own modules are refused here, where the author sees it, with what to use instead
+ * A handler file `NAME.cjs` that opens with `bundleMark` is a bundle already, made elsewhere, and is taken as it
+ * is. Node's own modules are refused here, where the author sees it, with what to use instead
  * (`builtin-modules.ts`); errors carry file, line, column and code frame (`base/code-frame.ts`).
  */
 import { access, readFile } from 'node:fs/promises'
@@ -90,7 +90,7 @@ export class Bundler {
     try {
       return await this.#load()
     } catch (error) {
-      const mend = 'install it (npm install esbuild), or build on a workstation: fescue functions build'
+      const mend = `install it (npm install esbuild), or bring an index.cjs that was bundled elsewhere and opens with "${bundleMark}"`
       throw new FescueError('FESCUE_BUNDLER_MISSING', `esbuild is not installed: ${mend}`, { cause: error })
     }
   }
