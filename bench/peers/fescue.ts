@@ -78,7 +78,7 @@ export async function startFescue(order: FescueOrder): Promise<RunningFescue> {
 
 export const peer: Peer = {
   name: 'Fescue',
-  does: 'runs the function; on disk and fsynced before it is acknowledged',
+  does: 'runs the function; what a function, a route or a persistent session gets is on disk and fsynced before the acknowledgement',
   settings: ['defaults'],
   runsFunctions: true,
   isBroker: true,
