@@ -158,6 +158,7 @@ export class Connection implements AedesPeer, FrameSink, FlowPeer, SessionLink {
   readonly #onData = (chunk: Buffer): void => {
     this.#lastReadAt = this.#deps.clock.monotonic()
     try {
+      if (this.#state.kind === 'silent' && this.#splitter.isEmpty) checkFirst(chunk[0] ?? 0)
       this.#splitter.push(chunk)
       this.#flow.readEnded()
       if (this.outgoing.backlogBytes > liveBacklogHardMaxBytes)
@@ -175,9 +176,7 @@ export class Connection implements AedesPeer, FrameSink, FlowPeer, SessionLink {
   }
 
   #connect(buffer: Buffer, start: number, body: number, end: number): void {
-    const first = buffer[start] ?? 0
-    if (first >> 4 !== packetType.connect) throw malformed('the first packet is no CONNECT [MQTT-3.1.0-1]')
-    checkHeader(first, end - body, 4)
+    checkHeader(buffer[start] ?? 0, end - body, 4)
     const outcome = readConnect(buffer, body, end)
     if (outcome.kind === 'refusal') {
       this.outgoing.write(encodeConnack(outcome.returnCode))
@@ -375,4 +374,9 @@ export class Connection implements AedesPeer, FrameSink, FlowPeer, SessionLink {
     }
     return () => cancel()
   }
+}
+
+/** The first byte tells: a browser that came to the wrong port is not kept until the time to CONNECT is over. */
+function checkFirst(first: number): void {
+  if (first >> 4 !== packetType.connect) throw malformed('the first packet is no CONNECT [MQTT-3.1.0-1]')
 }

@@ -38,6 +38,11 @@ export class FrameSplitter {
     this.#maxPacketBytes = bytes
   }
 
+  /** Whether the next byte is the first of a packet. */
+  get isEmpty(): boolean {
+    return this.#gathered === 0
+  }
+
   /** Errors: FESCUE_PACKET_TOO_LARGE, FESCUE_PACKET_MALFORMED, and what the sink throws. */
   push(chunk: Buffer): void {
     let at = 0

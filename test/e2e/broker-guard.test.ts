@@ -49,6 +49,8 @@ t.test('D6: many sockets that announce much before CONNECT cost next to nothing'
 const connected = [...mqtt.generate(connectPacket({ clientId: 'c' }))]
 const malformed: [name: string, bytes: number[]][] = [
   ['first packet is no CONNECT', [0xc0, 0]],
+  // Its second byte would announce 69 more, which never come.
+  ['a browser at the wrong port', [...Buffer.from('GET / HTTP/1.1')]],
   ['HTTP', [...Buffer.from(`GET / HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\n\r\n${'x'.repeat(80)}`)]],
   ['second CONNECT', [...connected, ...connected]],
   ['packet type 0', [...connected, 0x00, 0]],
