@@ -135,8 +135,8 @@ export class Health {
     const now = this.current
     if (now === before || (now.state === 'ok' && before.state === 'ok')) return
     const { logger } = this.#options
-    if (now.state === 'ok') logger.info({ part: 'store' }, 'the disk takes records again')
-    else if (before.state === 'ok') logger.error({ part: 'store', reason: now.reason }, now.message)
+    if (now.state === 'ok') logger.info({}, 'the disk takes records again')
+    else if (before.state === 'ok') logger.error({ reason: now.reason }, now.message)
     for (const listener of this.#listeners) listener(now)
   }
 }

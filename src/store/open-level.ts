@@ -84,7 +84,7 @@ async function attempt(options: OpenLevelOptions): Promise<Backend> {
   const { folder, writeBufferBytes, logger } = options
   await checkCurrent(folder)
   const onDamage = (error: unknown) => {
-    logger.error({ part: 'store', err: error }, 'a table of the database cannot be read as a whole')
+    logger.error({ err: error }, 'a table of the database cannot be read as a whole')
     void options.starts.damaged()
   }
   const mend = async (error: unknown) => {

@@ -179,7 +179,7 @@ export class Upkeep {
       }
     } catch (error) {
       // The disk fails: the writer says so; what is to be deleted is found again by the next trim.
-      this.#options.logger.debug({ part: 'store', err: error }, 'trimming stopped')
+      this.#options.logger.debug({ err: error }, 'trimming stopped')
     }
   }
 

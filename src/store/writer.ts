@@ -261,10 +261,7 @@ export class Writer {
     let error = cause
     for (;;) {
       if (this.#stop.signal.aborted) return false
-      logger.warn(
-        { part: 'store', batch: batch.number, err: error },
-        'a write failed; opening the database again',
-      )
+      logger.warn({ batch: batch.number, err: error }, 'a write failed; opening the database again')
       await health.failed(error)
       if (this.#closing) this.#stop.abort()
       try {

@@ -46,7 +46,7 @@ export async function lookThrough(
   const { clock, folder, logger } = options
   if (!(await isFree(folder))) return undefined
   const why = deaths > 0 ? `${deaths} starts in a row died` : 'damage was met in the last run'
-  logger.warn({ part: 'store', deaths }, `${why}: the database is looked through`)
+  logger.warn({ deaths }, `${why}: the database is looked through`)
   const examined = await examine(folder, clock)
   if (examined.isBeyondBits || examined.findings.flips.length > 0) {
     await onDamaged()
@@ -55,7 +55,7 @@ export async function lookThrough(
   const { survived, words } = deaths > 0 ? await probe(folder) : { survived: true, words: '' }
   if (survived) {
     const { blocks } = examined.findings
-    logger.info({ part: 'store', blocks, isFinished: examined.isFinished }, 'the database is not damaged')
+    logger.info({ blocks, isFinished: examined.isFinished }, 'the database is not damaged')
     return undefined
   }
   await onDamaged()
@@ -65,7 +65,7 @@ export async function lookThrough(
 /** For a database that does not open, or could not be compacted: what `error` says. */
 export async function salvage(options: SalvageOptions, error: unknown): Promise<SalvageNote> {
   const cause = error instanceof Error ? error.message : String(error)
-  options.logger.error({ part: 'store', err: error }, 'the database is damaged; it is looked through')
+  options.logger.error({ err: error }, 'the database is damaged; it is looked through')
   if (!(await isFolder(options.folder))) return putAside(options, cause)
   return mend(options, await examine(options.folder, options.clock), cause)
 }
@@ -133,7 +133,7 @@ function noteOf(
 }
 
 function told({ folder, logger }: SalvageOptions, note: SalvageNote): SalvageNote {
-  logger.error({ part: 'store', ...note }, noteText(note, dirname(folder)))
+  logger.error({ ...note }, noteText(note, dirname(folder)))
   return note
 }
 
