@@ -47,6 +47,9 @@ export function sensorFilter(index: number, functions: number): string {
   return `sensors/${functions === 1 ? '+' : index}/temperature`
 }
 
+/** All that sensors publish: the outcome, where no function runs. */
+export const sensorsFilter = 'sensors/#'
+
 export const sensorTopic = (sensor: number): string => `sensors/${sensor}/temperature`
 
 /** Where a function answers a sensor. */

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '../../test/harness/world.ts'
-import { launch } from '../launch.ts'
 import type { Order, Peer, RunningPeer } from '../peer.ts'
 import { packageMissing, packageVersion } from '../peer-packages.ts'
+import { startPlainBroker } from '../plain-broker.ts'
 
 const folder = join(import.meta.dirname, 'aedes')
 
@@ -13,15 +13,7 @@ export async function startAedes(order: Order, extra: readonly string[] = []): P
   const settings: Record<string, string[]> = JSON.parse(readFileSync(join(folder, 'settings.json'), 'utf8'))
   const port = await freePort()
   const args = ['--port', String(port), ...(settings[order.setting] ?? []), ...extra]
-  const broker = launch(order.profile, [order.profile.node, join(folder, 'server.mjs'), ...args])
-  await broker.listening(port)
-  return {
-    port,
-    startedAt: broker.startedAt,
-    outcomes: 'sensors/#',
-    pids: broker.pids,
-    [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose](),
-  }
+  return startPlainBroker(order.profile, port, [order.profile.node, join(folder, 'server.mjs'), ...args])
 }
 
 export const peer: Peer = {

@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { need } from '../../test/harness/need.ts'
 import { freePort } from '../../test/harness/world.ts'
-import { launch } from '../launch.ts'
 import type { Order, Peer, RunningPeer } from '../peer.ts'
+import { startPlainBroker } from '../plain-broker.ts'
 import { writeSettings } from '../settings-file.ts'
 
 const program = '/usr/sbin/mosquitto'
@@ -12,15 +12,7 @@ const program = '/usr/sbin/mosquitto'
 export async function startMosquitto({ setting, folder, profile }: Order): Promise<RunningPeer> {
   const port = await freePort()
   const config = writeSettings(`mosquitto/${setting}.conf`, join(folder, 'mosquitto.conf'), { port, folder })
-  const broker = launch(profile, [program, '-c', config])
-  await broker.listening(port)
-  return {
-    port,
-    startedAt: broker.startedAt,
-    outcomes: 'sensors/#',
-    pids: broker.pids,
-    [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose](),
-  }
+  return startPlainBroker(profile, port, [program, '-c', config])
 }
 
 export const peer: Peer = {

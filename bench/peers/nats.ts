@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { need } from '../../test/harness/need.ts'
 import { freePort } from '../../test/harness/world.ts'
-import { launch } from '../launch.ts'
 import type { Peer } from '../peer.ts'
+import { startPlainBroker } from '../plain-broker.ts'
 import { writeSettings } from '../settings-file.ts'
 
 const program = 'nats-server'
@@ -25,14 +25,6 @@ export const peer: Peer = {
     const port = await freePort()
     const words = { port, client: await freePort(), folder }
     const config = writeSettings(`nats/${setting}.conf`, join(folder, 'nats.conf'), words)
-    const broker = launch(profile, [program, '-c', config])
-    await broker.listening(port)
-    return {
-      port,
-      startedAt: broker.startedAt,
-      outcomes: 'sensors/#',
-      pids: broker.pids,
-      [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose](),
-    }
+    return startPlainBroker(profile, port, [program, '-c', config])
   },
 }

@@ -228,19 +228,12 @@ export interface Buffered {
   readonly ledger: LedgerInfo
 }
 
-export interface RouteInfo {
+export interface RouteInfo extends LogInfo {
   /** Absent for a log whose route is gone. */
   readonly route?: string
   readonly filter?: string
   readonly priority: number
   readonly uplink: string
-  /** Name of its log. */
-  readonly log: string
-  readonly records: number
-  readonly bytes: number
-  readonly maxBytes: number
-  readonly overflow: string
-  readonly oldestAt?: number
   /** Since the log was made: records appended, and the offset up to which the receiver acknowledged. */
   readonly appended: number
   readonly acknowledged: number
