@@ -201,9 +201,12 @@ export class FunctionRun {
   /** Its context is lost. Others may finish what they have in hand, nothing new starts, then the run ends. */
   #failedBeside(flight: Flight, failure: NonNullable<Run['failure']>): void {
     const run = this.#run
-    if (run?.failure === undefined)
-      setTimeout(() => this.#run === run && this.#end({ kind: 'failed', ...failure }), landMaxMs)
-    if (run !== undefined) run.failure ??= failure
+    if (run !== undefined && run.failure === undefined) {
+      run.failure = failure
+      setTimeout(() => {
+        if (this.#run === run) this.#end({ kind: 'failed', ...failure })
+      }, landMaxMs)
+    }
     this.#flights.delete(flight)
     this.#sideBySide?.land(flight)
     flight.lane.close()

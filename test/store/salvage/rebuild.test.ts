@@ -5,7 +5,7 @@
 import { copyFile, mkdtempDisposable, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { FileWindow } from '#store/salvage/file-window.ts'
 import { Findings } from '#store/salvage/findings.ts'
 import { type Rebuilt, rebuild } from '#store/salvage/rebuild.ts'
@@ -39,6 +39,30 @@ async function rebuilt(folder: string): Promise<{ content: Model; result: Rebuil
 
 async function namesOf(folder: string, pattern: RegExp): Promise<string[]> {
   return (await readdir(folder)).filter(name => pattern.test(name)).sort()
+}
+
+/** Runs `damage` on each table of a compacted database in turn, which is whole again for the next. */
+async function eachTable(
+  t: Test,
+  damage: (table: {
+    path: string
+    whole: Buffer
+    folder: string
+    model: Model
+    random: Random
+  }) => Promise<void>,
+): Promise<void> {
+  const random = seededRandom()
+  t.comment(`SEED=${random.seed}`)
+  await using dir = await temp()
+  const folder = join(dir.path, 'db')
+  const model = await write(folder, random, {}, true)
+  for (const name of await namesOf(folder, /\.ldb$/)) {
+    const path = join(folder, name)
+    const whole = await readFile(path)
+    await damage({ path, whole, folder, model, random })
+    await writeFile(path, whole)
+  }
 }
 
 async function blocksOf(path: string): Promise<readonly IndexedBlock[]> {
@@ -96,15 +120,8 @@ t.test('a flipped bit anywhere in any file costs nothing', async t => {
   t.ok(mended > 0, `${mended} bits were set right`)
 })
 
-t.test('a sector of zeros costs the keys of its block; all others are right', async t => {
-  const random = seededRandom()
-  t.comment(`SEED=${random.seed}`)
-  await using dir = await temp()
-  const folder = join(dir.path, 'db')
-  const model = await write(folder, random, {}, true)
-  for (const name of await namesOf(folder, /\.ldb$/)) {
-    const path = join(folder, name)
-    const whole = await readFile(path)
+t.test('a sector of zeros costs the keys of its block; all others are right', t =>
+  eachTable(t, async ({ path, whole, folder, model, random }) => {
     const block = random.pick((await blocksOf(path)).filter(({ size }) => size > 1_000))
     const damaged = Buffer.from(whole)
     damaged.fill(0, block.offset + 100, block.offset + 612)
@@ -116,23 +133,15 @@ t.test('a sector of zeros costs the keys of its block; all others are right', as
       content.size < model.size && content.size > model.size * 0.8,
       `${content.size} of ${model.size} keys`,
     )
-    await writeFile(path, whole)
-  }
-})
+  }),
+)
 
-t.test('without index and footer the blocks are found by their checksums', async t => {
-  const random = seededRandom()
-  t.comment(`SEED=${random.seed}`)
-  await using dir = await temp()
-  const folder = join(dir.path, 'db')
-  const model = await write(folder, random, {}, true)
-  for (const name of await namesOf(folder, /\.ldb$/)) {
-    const path = join(folder, name)
-    const whole = await readFile(path)
+t.test('without index and footer the blocks are found by their checksums', t =>
+  eachTable(t, async ({ path, whole, folder, model }) => {
     // The index is long enough that its beginning survives; the metaindex before it says where the data ends.
     await writeFile(path, Buffer.concat([whole.subarray(0, -60), Buffer.alloc(60)]))
     const { content, result } = await rebuilt(folder)
-    t.same(sorted(content), sorted(model), name)
+    t.same(sorted(content), sorted(model), path)
     t.equal(result.findings.lostBlocks, 0)
     const blocks = await blocksOf(path)
     const cut = blocks[Math.floor(blocks.length / 2)]?.offset ?? 0
@@ -140,9 +149,8 @@ t.test('without index and footer the blocks are found by their checksums', async
     const half = await rebuilt(folder)
     for (const [key, value] of half.content) if (model.get(key) !== value) t.fail(`${key} is wrong`)
     t.ok(half.content.size > 0 && half.result.findings.lostBlocks === 1, 'what stands before the cut is read')
-    await writeFile(path, whole)
-  }
-})
+  }),
+)
 
 t.test('without CURRENT and manifest all tables count, and the newest version of a key', async t => {
   const random = seededRandom()
