@@ -6,7 +6,7 @@
  *   folder/store.json       format version and id, read before the database is touched
  *   folder/level/           LevelDB
  *   folder/journal/         the journal's segments
- *   folder/level.damaged-…  files of a damaged database as they were found: kept, never deleted
+ *   folder/level.damaged-…  files of a damaged database as they were found: the newest four are kept
  *   folder/salvage.json     what was done about it
  *   folder/starts.json      starts in a row that died: see `starts.ts`
  */

@@ -5,10 +5,10 @@
  *                                      ├─ more, or unreadable ──► rebuilt beside it, then swapped
  *                                      └─ nothing ──► probe (a process of its own) dies? ──► rebuilt
  *
- * Nothing is deleted: `level.damaged-TIME` has the files as they were found. Each step can be cut short at any
+ * `level.damaged-TIME` has the files as they were found; the newest `asideFoldersMax` of these are kept. Each step can be cut short at any
  * instant: until the swap the damaged database stands where it stood, and is found damaged again.
  */
-import { copyFile, mkdir, open, readdir, stat, statfs } from 'node:fs/promises'
+import { copyFile, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Level } from 'level'
 import type { Clock } from '#base/clock.ts'
@@ -31,6 +31,8 @@ export interface SalvageOptions {
   readonly freeBytes?: (folder: string) => Promise<number>
 }
 
+/** Folders of damaged files that are kept: a disk that goes on failing would fill itself with them. */
+export const asideFoldersMax = 4
 /** Of the old database's bytes a new one takes at most this share, and LevelDB's own files. */
 const rebuiltShare = 1.1
 const rebuiltMoreBytes = 16 * 1024 * 1024
@@ -132,8 +134,17 @@ function noteOf(
   return { kind, time, aside, cause: cause.slice(0, 1_000), ...counts, ...more }
 }
 
-function told({ folder, logger }: SalvageOptions, note: SalvageNote): SalvageNote {
+async function told({ folder, logger }: SalvageOptions, note: SalvageNote): Promise<SalvageNote> {
   logger.error({ ...note }, noteText(note, dirname(folder)))
+  const parent = dirname(folder)
+  const aside = (await readdir(parent)).filter(name => name.startsWith(`${basename(folder)}.damaged-`)).sort()
+  for (const name of aside.slice(0, -asideFoldersMax)) {
+    await rm(join(parent, name), { recursive: true, force: true })
+    logger.warn(
+      { folder: name },
+      `of the damaged files the newest ${asideFoldersMax} folders are kept: the oldest was deleted`,
+    )
+  }
   return note
 }
 

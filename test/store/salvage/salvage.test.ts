@@ -9,7 +9,7 @@ import { openStore } from '#store/open.ts'
 import { examine } from '#store/salvage/examine.ts'
 import { probe } from '#store/salvage/probe.ts'
 import { rebuild } from '#store/salvage/rebuild.ts'
-import { lookThrough, renew } from '#store/salvage/salvage.ts'
+import { asideFoldersMax, lookThrough, renew } from '#store/salvage/salvage.ts'
 import { noteText, readNote, rebuiltFolder, type SalvageNote } from '#store/salvage-note.ts'
 import { fill, judge, optionsOf } from '../../fakes/numbered-store.ts'
 
@@ -169,4 +169,18 @@ t.test('a probe tells a database that ends its process from one that does not', 
     if (died) t.match(words, /Assertion|ended with/)
   }
   t.ok(died, 'a flipped bit in a key ended it')
+})
+
+t.test('D6: of the folders with damaged files the newest stay', async t => {
+  await using dir = await temp()
+  const { folder, level, tables } = await filled(dir.path)
+  const old = Array.from(
+    { length: asideFoldersMax + 2 },
+    (_, n) => `level.damaged-2026-01-0${n + 1}T000000.000Z`,
+  )
+  for (const name of old) await mkdir(join(folder, name))
+  for (const path of tables) await flipKey(path)
+  const note = await lookThrough(optionsFor(level), suspicion)
+  const left = (await readdir(folder)).filter(name => name.startsWith('level.damaged-')).sort()
+  t.same(left, [...old.slice(-(asideFoldersMax - 1)), note?.aside])
 })
