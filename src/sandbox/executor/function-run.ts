@@ -203,9 +203,7 @@ export class FunctionRun {
     const run = this.#run
     if (run !== undefined && run.failure === undefined) {
       run.failure = failure
-      setTimeout(() => {
-        if (this.#run === run) this.#end({ kind: 'failed', ...failure })
-      }, landMaxMs)
+      setTimeout(() => run === this.#run && this.#end({ kind: 'failed', ...failure }), landMaxMs)
     }
     this.#flights.delete(flight)
     this.#sideBySide?.land(flight)
