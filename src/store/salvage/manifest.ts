@@ -90,11 +90,10 @@ async function manifestName(
 ): Promise<string | undefined> {
   const current = (await readFile(join(folder, 'CURRENT'), 'latin1').catch(() => '')).trimEnd()
   if (/^MANIFEST-\d+$/.test(current) && names.includes(current)) return current
-  damaged()
-  return names
-    .filter(each => /^MANIFEST-\d+$/.test(each))
-    .sort()
-    .at(-1)
+  const manifests = names.filter(each => /^MANIFEST-\d+$/.test(each)).sort()
+  // Where there is but one, it is the one that CURRENT named.
+  if (manifests.length !== 1) damaged()
+  return manifests.at(-1)
 }
 
 /** LevelDB's tags; 8 is not in use any more. */
