@@ -6,7 +6,7 @@
  * Either all effects of an invocation are staged or none: everything that may refuse is asked first.
  */
 import type { ErrorCode } from '#base/errors.ts'
-import type { Origin } from '#router/message.ts'
+import { hopsMax, type Origin } from '#router/message.ts'
 import { type Router, recordEnvelopeBytes } from '#router/router.ts'
 import type { Effect, Success } from '#sandbox/sandbox.ts'
 import type { LogRecord } from '#store/record.ts'
@@ -14,8 +14,6 @@ import type { Transaction } from '#store/transaction.ts'
 import type { PublishGrants } from './grants.ts'
 import type { StateSpace } from './state-space.ts'
 
-/** Functions that a message may pass; the one that would make it more ends as a dead letter. */
-export const hopsMax = 16
 /** Effects of one invocation (D6). */
 export const effectsMax = 1_024
 /** Records that one invocation may append, each consumer's copy counted (D6). */

@@ -10,6 +10,9 @@ export type Origin =
   | { readonly kind: 'schedule'; readonly name: string }
   | { readonly kind: 'downlink'; readonly name: string }
 
+/** Passages through functions and downlinks after which a message is taken to go round in circles. */
+export const hopsMax = 16
+
 export interface Message {
   readonly topic: string
   readonly payload: Buffer
@@ -18,7 +21,7 @@ export interface Message {
   /** Milliseconds since the epoch when it was accepted. */
   readonly time: number
   readonly origin: Origin
-  /** Functions that the message has passed; 0 from outside. */
+  /** Functions and downlinks that the message has passed; 0 from outside. At most `hopsMax`. */
   readonly hops: number
   readonly expiresAt?: number
   readonly contentType?: string

@@ -16,7 +16,7 @@ import type { Logger } from '#base/logger.ts'
 import type { Counter, Metrics } from '#base/metrics.ts'
 import { filterMatches, problemOfTopic } from '#base/topics.ts'
 import type { DownlinkConfig } from '#config/device-config.ts'
-import type { Message } from '#router/message.ts'
+import { hopsMax, type Message } from '#router/message.ts'
 import type { Router } from '#router/router.ts'
 import type { CommitLog } from '#store/commit-log.ts'
 import type { Store } from '#store/store.ts'
@@ -52,8 +52,6 @@ export interface Arrival {
   acknowledge(reason?: number): void
 }
 
-/** Passages through functions and downlinks after which a message is taken to go round in circles. */
-export const hopsMax = 16
 /** Messages that may wait here. MQTT 5 brokers keep to far fewer; one that does not loses its connection. */
 export const waitingMax = 1_024
 /** Time between two looks for room. */
